@@ -1,0 +1,62 @@
+//! What a shard is told at its start and never changes.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use wire::ShardId;
+use wire::token::TokenKey;
+
+/// When a message counts as accepted (architecture: promise 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Acknowledged and delivered after the store says that it is on disk.
+    Commit,
+    /// Delivered at once, acknowledged after the store says that it is on disk.
+    Relaxed,
+    /// Kept in the shard's memory only, in a bounded history.
+    None,
+}
+
+/// One shard's settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which shard this is.
+    pub shard: ShardId,
+    /// How many there are.
+    pub shards: u16,
+    /// The node's name, which tokens are bound to.
+    pub node: String,
+    /// This start of the node, which tokens are bound to.
+    pub incarnation: u64,
+    /// Checks tokens.
+    pub token_key: TokenKey,
+    /// The port of each shard, for [`wire::Welcome::home_port`].
+    pub shard_ports: Vec<u16>,
+    /// When a message counts as accepted.
+    pub durability: Durability,
+    /// The first message id of this shard in this start; ids count up from it.
+    pub message_id_base: u64,
+    /// Connections that this shard takes; more are shed.
+    pub connections_max: u32,
+    /// The longest text, at most [`wire::limits::BODY_BYTES_MAX`].
+    pub body_bytes_max: u32,
+    /// How often a client should send a heartbeat.
+    pub heartbeat_interval: Duration,
+    /// Silence after which a session expires.
+    pub heartbeat_timeout: Duration,
+    /// Time to log in after connecting.
+    pub login_timeout: Duration,
+    /// Time for a closing connection to take what was queued for it.
+    pub flush_timeout: Duration,
+    /// Time for the peer's FIN after ours.
+    pub linger_timeout: Duration,
+    /// At shutdown, clients are told to come back spread over this long.
+    pub reconnect_window: Duration,
+    /// An append without an answer for this long means that the store stalls: new ones are refused as busy.
+    pub store_stall: Duration,
+    /// Bytes of history under durability `none`.
+    pub history_bytes_max: usize,
+    /// For what is spread at random (reconnect delays): the same seed gives the same run.
+    pub seed: u64,
+}

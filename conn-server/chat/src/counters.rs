@@ -1,0 +1,110 @@
+//! What a shard counts: plain numbers, read by the metrics page through snapshots.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// Totals since the start of the shard.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters { $($(#[$doc])* pub $name: u64,)+ }
+
+        impl Counters {
+            /// Every counter with its name, in order: the metrics page is made from this.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),+].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections taken.
+    accepted,
+    /// Connections shed because the shard was full or draining.
+    shed,
+    /// Connections gone.
+    closed,
+    /// Sessions opened.
+    logins,
+    /// Logins refused: bad token.
+    logins_refused,
+    /// Sessions replaced by a newer login.
+    replaced,
+    /// Sessions expired for silence.
+    expired,
+    /// Connections that did not log in in time.
+    login_timeouts,
+    /// Bytes received.
+    bytes_in,
+    /// Bytes sent.
+    bytes_out,
+    /// Commands taken.
+    commands,
+    /// Messages received from clients.
+    messages_in,
+    /// Messages acknowledged.
+    acked,
+    /// Messages found to be retries.
+    retries,
+    /// Messages put into a recipient's queue.
+    delivered,
+    /// Messages whose recipient had no session.
+    offline,
+    /// Heartbeats answered.
+    heartbeats,
+    /// Commands rejected, all reasons.
+    rejected,
+    /// Commands rejected as busy.
+    busy,
+    /// Protocol violations.
+    violations,
+    /// Frames dropped from the queues of slow readers and of connections that were cut.
+    dropped_frames,
+    /// Connections closed because their queue reached its bound.
+    slow_closed,
+    /// Times the shard's queue budget was reached.
+    queue_budget_hits,
+    /// Times a connection had to pause for want of spill budget or mail credit.
+    paused,
+    /// Connections cut by the flush or linger deadline.
+    deadline_cuts,
+    /// Times a torn frame was put aside.
+    spills,
+    /// Connections closed for want of spill memory.
+    spill_refused,
+    /// Mail bytes posted to other shards.
+    mail_bytes,
+    /// Times mail credit for a peer shard was used up.
+    mail_credit_hits,
+    /// Times store credit was used up or the store stalled.
+    store_credit_hits,
+    /// Appends that the store refused or could not take.
+    store_faults,
+    /// Rooms refused: a bound was reached.
+    room_bound_hits,
+    /// Conversations refused: a bound was reached.
+    conversation_bound_hits,
+    /// Messages that left the in-memory history by its bound (durability `none`).
+    history_evicted,
+}
+
+/// What is so now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Connections open.
+    pub connections: u64,
+    /// Sessions open.
+    pub sessions: u64,
+    /// Bytes queued for sending, as charged.
+    pub queued_bytes: u64,
+    /// The most that was ever queued.
+    pub queued_bytes_high: u64,
+    /// The most that was ever queued for one connection.
+    pub conn_queued_bytes_high: u64,
+    /// Appends without an answer.
+    pub store_outstanding: u64,
+    /// 1 while the store stalls.
+    pub store_stalled: u64,
+    /// Bytes put aside for torn frames and paused connections.
+    pub spill_bytes: u64,
+    /// Rooms with members here.
+    pub rooms: u64,
+}

@@ -1,0 +1,192 @@
+//! What a shard asks of the store, and what the store answers. Plain data: the batches travel between threads.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use wire::{ClientMessageId, ConversationId, MessageId, Seq, UserId};
+
+/// Names a request until its answer: an index with a generation, opaque outside the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// Requests of one shard, in order, with the bytes of their bodies behind one another.
+#[derive(Debug, Default)]
+pub struct StoreBatch {
+    /// The requests.
+    pub requests: Vec<StoreRequest>,
+    /// The bodies that [`Append::body`] points into.
+    pub bytes: Vec<u8>,
+}
+
+impl StoreBatch {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Empties it, keeping its capacity.
+    pub fn clear(&mut self) {
+        self.requests.clear();
+        self.bytes.clear();
+    }
+
+    /// The body of one of its appends.
+    #[must_use]
+    pub fn body(&self, append: &Append) -> &[u8] {
+        let Range { start, end } = append.body;
+        self.bytes.get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    /// Moves all of `later` behind what is here.
+    pub fn merge(&mut self, later: &mut Self) {
+        let shift = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        self.bytes.append(&mut later.bytes);
+        self.requests.extend(later.requests.drain(..).map(|request| match request {
+            StoreRequest::Append(append) => StoreRequest::Append(Append {
+                body: append.body.start + shift..append.body.end + shift,
+                ..append
+            }),
+            other @ (StoreRequest::Pull(_)
+            | StoreRequest::Head(_)
+            | StoreRequest::Conversations(_)) => other,
+        }));
+    }
+}
+
+/// One wish of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreRequest {
+    /// Write a message.
+    Append(Append),
+    /// Read a page of messages.
+    Pull(PullPage),
+    /// Read the last `seq` of a conversation (durability `relaxed`, and entering a room).
+    Head(HeadOf),
+    /// Read a page of a user's private conversations.
+    Conversations(ConversationsPage),
+}
+
+/// Write a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// For the answer.
+    pub ticket: Ticket,
+    /// Where it goes.
+    pub conversation: ConversationId,
+    /// Its place if the shard gave one (`relaxed`); `None` in `commit`: the store gives it in the transaction.
+    pub seq: Option<Seq>,
+    /// Its id, unless the store knows the message already.
+    pub message_id: MessageId,
+    /// Who says it.
+    pub from: UserId,
+    /// As the client numbered it: unique per sender for 24 hours.
+    pub client_message_id: ClientMessageId,
+    /// When it was taken.
+    pub unix_ms: u64,
+    /// The text, as a range of [`StoreBatch::bytes`].
+    pub body: Range<u32>,
+}
+
+/// Read messages with a `seq` greater than `after`, in order, at most `limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PullPage {
+    /// For the answer.
+    pub ticket: Ticket,
+    /// Of which conversation.
+    pub conversation: ConversationId,
+    /// After which `seq`.
+    pub after: Seq,
+    /// How many at most.
+    pub limit: u16,
+}
+
+/// Read the last `seq` of a conversation; zero if it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadOf {
+    /// For the answer.
+    pub ticket: Ticket,
+    /// Of which conversation.
+    pub conversation: ConversationId,
+}
+
+/// Read a user's private conversations after a cursor, ordered by `(first, second)`, at most `limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConversationsPage {
+    /// For the answer.
+    pub ticket: Ticket,
+    /// Whose.
+    pub user: UserId,
+    /// After which; the zero pair for the first page.
+    pub after: ConversationId,
+    /// How many at most.
+    pub limit: u16,
+}
+
+/// What became of a request. Every request gets exactly one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreOutcome {
+    /// Of which request.
+    pub ticket: Ticket,
+    /// What became of it.
+    pub result: Result<Stored, StoreFault>,
+}
+
+/// A success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// The message is as durable as the store was asked to make it.
+    Appended {
+        /// Its place.
+        seq: Seq,
+        /// Its id: an earlier one's if this was a retry.
+        message_id: MessageId,
+        /// When it was first taken.
+        unix_ms: u64,
+    },
+    /// A page of messages.
+    Page {
+        /// In the order of their `seq`.
+        messages: Vec<StoredMessage>,
+        /// Whether there was nothing after them.
+        is_complete: bool,
+    },
+    /// The last `seq` of a conversation.
+    Head(Seq),
+    /// A page of conversations.
+    Conversations {
+        /// Each with its last `seq`.
+        heads: Vec<(ConversationId, Seq)>,
+        /// Whether there was nothing after them.
+        is_complete: bool,
+    },
+}
+
+/// A message as the store gives it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Its place.
+    pub seq: Seq,
+    /// Its id.
+    pub message_id: MessageId,
+    /// Who said it.
+    pub from: UserId,
+    /// When.
+    pub unix_ms: u64,
+    /// The text.
+    pub body: Vec<u8>,
+}
+
+/// Why a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFault {
+    /// Full, stalled or out of reach for now: the client may send it again.
+    Busy,
+    /// The same client message id with another text or conversation.
+    Conflict,
+    /// It can never be done.
+    Refused,
+}

@@ -1,0 +1,114 @@
+//! What the engine found: raw figures, before anybody judges them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// Latencies of one class of operation, in microseconds × 1,000 (nanoseconds).
+#[derive(Clone, Debug)]
+pub struct Class {
+    /// Intended time to the moment of sending: the generator's own lateness.
+    pub lag: Histogram<u64>,
+    /// Sending to the acknowledgement.
+    pub service: Histogram<u64>,
+    /// Intended time to the acknowledgement.
+    pub response: Histogram<u64>,
+    /// Intended time to each delivery.
+    pub delivery: Histogram<u64>,
+}
+
+/// What became of every message (loadgen's ledger): all of these but the first three must be zero.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerTotals {
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages acknowledged.
+    pub acked: u64,
+    /// Deliveries to recipients, each counted once.
+    pub delivered: u64,
+    /// Acknowledged, but a recipient never got it.
+    pub lost: u64,
+    /// Delivered again to the application (a repeated `seq` that the client half drops does not count).
+    pub duplicate: u64,
+    /// Delivered after a later one of the same conversation and sender.
+    pub reordered: u64,
+    /// The body differs from what was sent.
+    pub corrupt: u64,
+    /// Delivered to somebody that it was not for.
+    pub misrouted: u64,
+    /// Neither acknowledged nor delivered, or delivered without acknowledgement, when the run ended: not a violation.
+    pub indeterminate: u64,
+    /// Refused by the node (busy).
+    pub refused: u64,
+    /// From another run.
+    pub foreign: u64,
+}
+
+/// One second of the run.
+#[derive(Clone, Debug, Default)]
+pub struct Second {
+    /// Seconds since the measured phase began (negative: ramp and warm-up).
+    pub t: i64,
+    /// Sends that were due.
+    pub intended: u64,
+    /// Sends made.
+    pub sent: u64,
+    /// Acknowledgements.
+    pub acked: u64,
+    /// Deliveries.
+    pub delivered: u64,
+    /// Connections established.
+    pub connections: u64,
+}
+
+/// Everything the engine measured.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Connections asked for.
+    pub target: u32,
+    /// Connections logged in at the end of the ramp.
+    pub established: u32,
+    /// How long the ramp took.
+    pub ramp: Duration,
+    /// Connections lost after they were established and before the end, by reason.
+    pub disconnects: BTreeMap<String, u64>,
+    /// Connects and logins that failed, by reason.
+    pub login_failures: BTreeMap<String, u64>,
+    /// The measured phase as it was.
+    pub measured: Duration,
+    /// Sends due in the measured phase.
+    pub intended: u64,
+    /// Sends made of those.
+    pub sent: u64,
+    /// Acknowledgements of those.
+    pub acked: u64,
+    /// Deliveries of those.
+    pub delivered: u64,
+    /// By class: `private`, `room`.
+    pub classes: BTreeMap<String, Class>,
+    /// Gaps between consecutive sends' submission, in nanoseconds (open loop).
+    pub send_gaps: Histogram<u64>,
+    /// The ledger over the whole run.
+    pub ledger: LedgerTotals,
+    /// The first violations, each as one line with all that is known about it.
+    pub violations: Vec<String>,
+    /// Second by second.
+    pub series: Vec<Second>,
+    /// Processor time of the engine's thread in the measured phase, spinning excluded.
+    pub engine_cpu: Duration,
+    /// Processor time of the engine's thread spent spinning in front of a due send.
+    pub engine_spin: Duration,
+    /// Time the engine's thread was runnable but waited for a processor, in the measured phase (schedstat).
+    pub engine_runqueue: Duration,
+    /// Gaps that the client half found and pulled.
+    pub gaps_pulled: u64,
+    /// Heartbeats sent.
+    pub heartbeats: u64,
+    /// Times the engine had no receive buffer (ENOBUFS).
+    pub enobufs: u64,
+    /// Sends that could not be queued because the cap on queued sends was reached: makes the run invalid.
+    pub send_queue_overflows: u64,
+    /// Whether it was interrupted: figures are partial.
+    pub interrupted: bool,
+}
