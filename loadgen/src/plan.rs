@@ -1,6 +1,8 @@
 //! What a run is asked to do: everything that the engine needs, and nothing of the command line.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use wire::UserId;
@@ -65,7 +67,7 @@ pub struct Plan {
     pub drain_max: Duration,
     /// A ramp that gets no connection further for this long has failed.
     pub ramp_stall_max: Duration,
-    /// Local addresses to connect from, used in turn.
+    /// Local addresses to connect from, used in turn. Empty: the kernel chooses.
     pub sources: Vec<Ipv4Addr>,
     /// The processor to pin the engine to.
     pub cpu: Option<usize>,
@@ -93,4 +95,65 @@ pub trait GrantSource {
 
     /// The next grant that is there, in any order; an error is a failed login with its reason.
     fn poll(&mut self) -> Option<Result<Grant, (u32, String)>>;
+}
+
+/// Where the engine is in its run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Before the first connection.
+    #[default]
+    Start,
+    /// Connecting and logging in.
+    Ramp,
+    /// Load without measuring.
+    Warmup,
+    /// The measured phase.
+    Measured,
+    /// Waiting for the last deliveries; every connection is still held.
+    Drain,
+    /// Logging out and closing.
+    Close,
+    /// Over.
+    Done,
+}
+
+/// What the engine shows of itself while it runs, and the one thing that it can be asked: to stop. Shared with the
+/// thread that draws progress and reads the server's figures at the phase changes. The whole of the engine's surface is
+/// `engine::run(&Plan, &mut dyn GrantSource, &Watch) -> io::Result<Outcome>`; it enters each phase in its order, `Done` on
+/// every way out.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// Set from outside (Ctrl-C): the engine stops sending, drains what it can and returns with `interrupted`.
+    pub stop: Arc<AtomicBool>,
+    /// Connections logged in now.
+    pub established: AtomicU32,
+    /// Messages sent so far.
+    pub sent: AtomicU64,
+    /// Messages acknowledged so far.
+    pub acked: AtomicU64,
+    /// Deliveries so far.
+    pub delivered: AtomicU64,
+    phase: Mutex<Phase>,
+    changed: Condvar,
+}
+
+impl Watch {
+    /// Says that the engine is in `phase` now. Called by the engine at each change, which is a handful of times a run.
+    pub fn enter(&self, phase: Phase) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+        self.changed.notify_all();
+    }
+
+    /// The phase that the engine is in.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the phase is another than `seen`, for `timeout` at most, and gives the phase.
+    pub fn wait(&self, seen: Phase, timeout: Duration) -> Phase {
+        let phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(phase, timeout, |now| *now == seen);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
 }
