@@ -25,6 +25,11 @@ pub(crate) trait Payload<'a>: Sized + Copy {
     }
 }
 
+/// Bytes of a payload's archived root.
+pub(crate) const fn root_bytes<'a, T: Payload<'a>>() -> usize {
+    size_of::<T::Root>()
+}
+
 /// The only checked access: validates the archive, then insists on the canonical form (body, root, nothing else), so
 /// that one message has one encoding.
 pub(crate) fn read<'a, T>(payload: &'a [u8]) -> Result<T, FrameError>

@@ -5,7 +5,7 @@ use rkyv::{Archive, Serialize};
 
 use crate::encode::Payload;
 use crate::error::FrameError;
-use crate::header::Kind;
+use crate::header::{Header, Kind};
 use crate::ids::{ClientMessageId, ConversationId, Epoch, MessageId, RoomId, Seq, UserId};
 
 /// Logged in.
@@ -123,6 +123,31 @@ pub struct ConversationsEnd {
     pub next: ConversationId,
     /// 1 if there was nothing after this page, else 0.
     pub is_complete: u8,
+}
+
+impl Text<'_> {
+    /// Writes a message's place into its encoded frame: the node encodes it when it arrives and learns its place when the
+    /// store has it. `false`, with the frame unchanged, if `frame` is not one of a text.
+    #[must_use]
+    pub fn set_place(frame: &mut [u8], seq: Seq, message_id: MessageId, unix_ms: u64) -> bool {
+        use core::mem::{offset_of, size_of};
+
+        let is_text = matches!(Header::parse(frame), Ok(Some(header))
+            if header.kind == Kind::Text && header.frame_len() == frame.len());
+        let Some(at) = frame.len().checked_sub(size_of::<ArchivedText<'_>>()) else { return false };
+        let Some(root) = frame.get_mut(at..).filter(|_| is_text) else { return false };
+        let fields = [
+            (offset_of!(ArchivedText<'_>, seq), seq.0),
+            (offset_of!(ArchivedText<'_>, message_id), message_id.0),
+            (offset_of!(ArchivedText<'_>, unix_ms), unix_ms),
+        ];
+        for (offset, value) in fields {
+            if let Some(place) = root.get_mut(offset..offset + 8) {
+                place.copy_from_slice(&value.to_le_bytes());
+            }
+        }
+        true
+    }
 }
 
 /// Any event, borrowed from the bytes it came in.

@@ -5,14 +5,13 @@ use alloc::vec::Vec;
 use crate::command::{
     Command, ConversationsQuery, JoinRoom, LeaveRoom, Login, Pull, SendRoom, SendText,
 };
-use crate::encode::{read, write};
+use crate::encode::{read, root_bytes, write};
 use crate::error::FrameError;
 use crate::event::{
     Acked, ConversationHead, ConversationsEnd, Event, Goodbye, Joined, Left, Pulled, Rejected,
     Text, Welcome,
 };
 use crate::header::{HEADER_BYTES, Header, Kind};
-use crate::limits::ROOT_BYTES_MAX;
 
 /// Cuts the first whole frame off `bytes`: `Ok(None)` while it is incomplete.
 ///
@@ -66,6 +65,30 @@ impl<'a> FrameView<'a> {
     #[must_use]
     pub const fn message(&self) -> Message<'a> {
         self.message
+    }
+}
+
+/// Bytes of a kind's archived root.
+const fn root_len(kind: Kind) -> usize {
+    match kind {
+        Kind::Login => root_bytes::<Login<'_>>(),
+        Kind::SendText => root_bytes::<SendText<'_>>(),
+        Kind::JoinRoom => root_bytes::<JoinRoom>(),
+        Kind::LeaveRoom => root_bytes::<LeaveRoom>(),
+        Kind::SendRoom => root_bytes::<SendRoom<'_>>(),
+        Kind::Pull => root_bytes::<Pull>(),
+        Kind::Conversations => root_bytes::<ConversationsQuery>(),
+        Kind::Welcome => root_bytes::<Welcome>(),
+        Kind::Acked => root_bytes::<Acked>(),
+        Kind::Text => root_bytes::<Text<'_>>(),
+        Kind::Joined => root_bytes::<Joined>(),
+        Kind::Left => root_bytes::<Left>(),
+        Kind::Pulled => root_bytes::<Pulled>(),
+        Kind::Rejected => root_bytes::<Rejected>(),
+        Kind::Goodbye => root_bytes::<Goodbye>(),
+        Kind::ConversationHead => root_bytes::<ConversationHead>(),
+        Kind::ConversationsEnd => root_bytes::<ConversationsEnd>(),
+        Kind::Logout | Kind::Heartbeat | Kind::HeartbeatAck => 0,
     }
 }
 
@@ -124,10 +147,10 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// An upper bound of the encoded frame's length: what to reserve.
+    /// The encoded frame's length, exactly: a root's size depends on its kind alone.
     #[must_use]
-    pub fn encoded_len_max(&self) -> usize {
-        HEADER_BYTES + ROOT_BYTES_MAX + self.body_len()
+    pub fn encoded_len(&self) -> usize {
+        HEADER_BYTES + root_len(self.kind()) + self.body_len()
     }
 
     fn write_payload(&self, out: &mut [u8]) -> Option<usize> {
@@ -176,7 +199,7 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn append_to(&self, correlation: u64, out: &mut Vec<u8>) -> bool {
         let start = out.len();
-        out.resize(start + self.encoded_len_max(), 0);
+        out.resize(start + self.encoded_len(), 0);
         let written = out.get_mut(start..).and_then(|room| self.encode(correlation, room));
         out.truncate(start + written.unwrap_or(0));
         written.is_some()

@@ -104,6 +104,7 @@ proptest! {
     #[test]
     fn parse_gives_back_what_was_encoded(recipe in recipes(), correlation: u64) {
         let bytes = encoded(recipe.message(), correlation);
+        prop_assert_eq!(bytes.len(), recipe.message().encoded_len());
         let view = FrameView::parse(&bytes).unwrap();
         prop_assert_eq!(view.correlation(), correlation);
         prop_assert_eq!(view.message(), recipe.message());
@@ -174,4 +175,21 @@ fn garbage_is_refused_at_its_first_wrong_byte() {
     oversized[..8].copy_from_slice(&[wire::MAGIC, 1, 0, 3, 0xff, 0xff, 0xff, 0xff]);
     assert_eq!(split_frame(&oversized), Err(FrameError::Oversized));
     assert_eq!(split_frame(&[]), Ok(None));
+}
+
+#[test]
+fn a_place_is_written_into_an_encoded_text() {
+    let text = |seq, id, unix_ms| Text {
+        conversation: ConversationId::private(UserId(1), UserId(2)),
+        seq: Seq(seq),
+        message_id: MessageId(id),
+        from: UserId(2),
+        unix_ms,
+        body: b"hello",
+    };
+    let mut frame = encoded(Event::Text(text(0, 0, 0)).into(), 0);
+    assert!(Text::set_place(&mut frame, Seq(7), MessageId(8), 9));
+    assert_eq!(frame, encoded(Event::Text(text(7, 8, 9)).into(), 0));
+    let mut other = encoded(Event::HeartbeatAck.into(), 0);
+    assert!(!Text::set_place(&mut other, Seq(7), MessageId(8), 9));
 }
