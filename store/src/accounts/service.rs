@@ -1,0 +1,244 @@
+//! The accounts behind two bounded queues: one thread writes, many requests per commit; one reads.
+//!
+//! Owns the threads. Must never answer a write before its commit, and never lets a queue grow beyond its bound: a caller
+//! that finds it full is told `Busy` at once.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use rusqlite::{Connection, TransactionBehavior};
+use wire::{Epoch, UserId};
+
+use super::{Account, NewAccount, Registered, Taken, schema};
+use crate::database::{Link, Options};
+use crate::error::{Error, Result};
+use crate::limits;
+
+/// The running threads.
+#[derive(Debug)]
+pub struct AccountsService {
+    handle: AccountsHandle,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Asks the service. Cheap to clone.
+///
+/// Every method takes a `reply`, which is called once on a thread of the service, so it must not block; a channel's
+/// `send` is what it is for. Each returns `Busy` at once, without calling it, if the queue is full or the service has
+/// stopped. A reply that is dropped uncalled means that the service has stopped meanwhile.
+#[derive(Clone, Debug)]
+pub struct AccountsHandle {
+    writes: SyncSender<Message>,
+    reads: SyncSender<Message>,
+    fault: Arc<Mutex<Option<Error>>>,
+}
+
+enum Message {
+    Work(Box<dyn Step>),
+    Stop,
+}
+
+/// One request: worked on in a transaction, answered after it.
+trait Step: Send {
+    fn apply(&mut self, sql: &Connection) -> rusqlite::Result<()>;
+    fn answer(self: Box<Self>, done: Result<()>);
+}
+
+struct Task<W, T, R> {
+    work: W,
+    value: Option<T>,
+    reply: R,
+}
+
+impl<W, T, R> Step for Task<W, T, R>
+where
+    W: FnMut(&Connection) -> rusqlite::Result<T> + Send,
+    T: Send,
+    R: FnOnce(Result<T>) + Send,
+{
+    fn apply(&mut self, sql: &Connection) -> rusqlite::Result<()> {
+        self.value = Some((self.work)(sql)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, done: Result<()>) {
+        let Self { value, reply, .. } = *self;
+        reply(done.and_then(|()| value.ok_or_else(|| Error::busy("not worked on"))));
+    }
+}
+
+impl AccountsService {
+    /// Opens the file and starts the threads.
+    ///
+    /// # Errors
+    /// As `Accounts::open`, and `Busy` if no thread could be started.
+    pub fn start(options: &Options) -> Result<Self> {
+        let writer = Link::write(options, schema::ACCOUNTS)?;
+        let reader = Link::read(options)?;
+        let (writes, write_queue) = sync_channel(limits::ACCOUNT_REQUESTS_MAX);
+        let (reads, read_queue) = sync_channel(limits::ACCOUNT_REQUESTS_MAX);
+        let fault = Arc::new(Mutex::new(None));
+        let handle = AccountsHandle { writes, reads, fault: Arc::clone(&fault) };
+        let mut service = Self { handle, threads: Vec::new() };
+        service.spawn("accounts-write", move || serve_writes(writer, &write_queue, &fault))?;
+        service.spawn("accounts-read", move || serve_reads(reader, &read_queue))?;
+        Ok(service)
+    }
+
+    /// For those who ask.
+    #[must_use]
+    pub fn handle(&self) -> AccountsHandle {
+        self.handle.clone()
+    }
+
+    /// Answers all that was asked before, then ends the threads. Dropping does the same.
+    pub fn stop(self) {
+        drop(self);
+    }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.threads.push(thread::Builder::new().name(name.to_owned()).spawn(work)?);
+        Ok(())
+    }
+}
+
+impl Drop for AccountsService {
+    fn drop(&mut self) {
+        for queue in [&self.handle.writes, &self.handle.reads] {
+            let _ = queue.send(Message::Stop); // The thread has ended already.
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join(); // Its panic has been printed; the other thread is still to be ended.
+        }
+    }
+}
+
+impl AccountsHandle {
+    /// As [`super::Accounts::register`].
+    ///
+    /// # Errors
+    /// `Busy` if the queue is full, `Refused` for texts out of bounds; `reply` is not called then.
+    pub fn register(
+        &self,
+        account: NewAccount,
+        reply: impl FnOnce(Result<Registered>) + Send + 'static,
+    ) -> Result<()> {
+        super::check(&account)?;
+        post(&self.writes, move |sql| super::register(sql, &account), reply)
+    }
+
+    /// As [`super::Accounts::raise_epoch`].
+    ///
+    /// # Errors
+    /// `Busy` if the queue is full; `reply` is not called then.
+    pub fn raise_epoch(
+        &self,
+        user: UserId,
+        checked_phc: String,
+        reply: impl FnOnce(Result<Option<Epoch>>) + Send + 'static,
+    ) -> Result<()> {
+        post(&self.writes, move |sql| super::raise_epoch(sql, user, &checked_phc), reply)
+    }
+
+    /// As [`super::Accounts::find`].
+    ///
+    /// # Errors
+    /// `Busy` if the queue is full; `reply` is not called then.
+    pub fn find(
+        &self,
+        username: String,
+        reply: impl FnOnce(Result<Option<Account>>) + Send + 'static,
+    ) -> Result<()> {
+        post(&self.reads, move |sql| super::find(sql, &username), reply)
+    }
+
+    /// As [`super::Accounts::find_by_email`].
+    ///
+    /// # Errors
+    /// `Busy` if the queue is full; `reply` is not called then.
+    pub fn find_by_email(
+        &self,
+        email: String,
+        reply: impl FnOnce(Result<Option<Account>>) + Send + 'static,
+    ) -> Result<()> {
+        post(&self.reads, move |sql| super::find_by_email(sql, &email), reply)
+    }
+
+    /// As [`super::Accounts::taken`].
+    ///
+    /// # Errors
+    /// `Busy` if the queue is full; `reply` is not called then.
+    pub fn taken(
+        &self,
+        username: String,
+        email: String,
+        reply: impl FnOnce(Result<Option<Taken>>) + Send + 'static,
+    ) -> Result<()> {
+        post(&self.reads, move |sql| super::taken(sql, &username, &email), reply)
+    }
+
+    /// Why the last commit failed; `None` once one has succeeded again. For health pages.
+    #[must_use]
+    pub fn fault(&self) -> Option<Error> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn post<T: Send + 'static>(
+    queue: &SyncSender<Message>,
+    work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    reply: impl FnOnce(Result<T>) + Send + 'static,
+) -> Result<()> {
+    let task = Task { work, value: None, reply };
+    queue.try_send(Message::Work(Box::new(task))).map_err(|error| match error {
+        TrySendError::Full(_) => Error::busy("too many requests to the accounts are waiting"),
+        TrySendError::Disconnected(_) => Error::busy("the accounts service has stopped"),
+    })
+}
+
+/// Takes what waits, at least one; `false` when the service stops.
+fn gather(queue: &Receiver<Message>, group: &mut Vec<Box<dyn Step>>) -> bool {
+    let mut next = queue.recv().ok();
+    while let Some(message) = next {
+        match message {
+            Message::Work(step) => group.push(step),
+            Message::Stop => return false,
+        }
+        next = if group.len() < limits::ACCOUNT_GROUP_MAX { queue.try_recv().ok() } else { None };
+    }
+    !group.is_empty()
+}
+
+fn serve_writes(mut link: Link, queue: &Receiver<Message>, fault: &Mutex<Option<Error>>) {
+    let mut group: Vec<Box<dyn Step>> = Vec::new();
+    let mut is_running = true;
+    while is_running {
+        is_running = gather(queue, &mut group);
+        if group.is_empty() {
+            continue;
+        }
+        let done = link.run(|connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            group.iter_mut().try_for_each(|step| step.apply(&transaction))?;
+            transaction.commit()
+        });
+        *fault.lock().unwrap_or_else(PoisonError::into_inner) = done.clone().err();
+        for step in group.drain(..) {
+            step.answer(done.clone());
+        }
+    }
+}
+
+fn serve_reads(mut link: Link, queue: &Receiver<Message>) {
+    let mut group: Vec<Box<dyn Step>> = Vec::new();
+    let mut is_running = true;
+    while is_running {
+        is_running = gather(queue, &mut group);
+        for mut step in group.drain(..) {
+            let done = link.run(|connection| step.apply(connection));
+            step.answer(done);
+        }
+    }
+}

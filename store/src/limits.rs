@@ -1,0 +1,61 @@
+//! Every bound of the stores, with its reason.
+
+use std::time::Duration;
+
+/// How long a statement waits for a lock that another connection holds, before the answer is `Busy`. Long enough for
+/// somebody's short read in a shell, short enough that a stalled file is noticed at once.
+pub const BUSY_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// WAL pages after which a commit also moves them into the database: 4,096 pages of 4 KiB are 16 MiB, so that hot pages
+/// are moved once for many commits, and a restart after a crash has little to replay.
+pub const WAL_PAGES: u32 = 4_096;
+
+/// What the WAL file is cut back to once all of it was moved: twice its usual size; only a long read makes it larger.
+pub const WAL_BYTES_KEPT: u64 = 2 * WAL_PAGES as u64 * PAGE_BYTES;
+
+/// The database page: the size that file systems and SSDs write whole.
+pub const PAGE_BYTES: u64 = 4_096;
+
+/// Page cache of one writing connection: the hot index pages of some hundred thousand conversations.
+pub const WRITE_CACHE_BYTES: u64 = 32 << 20;
+
+/// Page cache of one reading connection: pages of history are seldom read twice.
+pub const READ_CACHE_BYTES: u64 = 8 << 20;
+
+/// Prepared statements per connection: all that this crate has.
+pub const STATEMENTS_MAX: usize = 32;
+
+/// Conversations whose last `seq` a writer remembers (some 48 bytes each, 12 MiB in all); beyond it forgets them all and
+/// reads again, one index look-up each.
+pub const HEADS_MAX: usize = 256 * 1024;
+
+/// How long a retry of the same client message id is known.
+pub const RETRY_KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// Expired retries that a batch removes beside each record that it adds: more than one, so that removing keeps up.
+pub const RETRIES_PURGED_PER_RECORD: usize = 2;
+
+/// Bytes of text in one page of messages: a page ends early beyond it (after one message at least), so that a reader who
+/// asks for 256 long texts does not make the node queue more than a connection may.
+pub const PAGE_TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// Message ids in one leased block: 2^42 at a million per second last 50 days, and an unfinished block wastes nothing
+/// that anybody misses.
+pub const ID_BLOCK_BITS: u32 = 42;
+
+/// Blocks that ids of 63 bits have room for: two million starts of shards.
+pub const ID_BLOCKS_MAX: u64 = 1 << (63 - ID_BLOCK_BITS);
+
+/// Requests waiting for the accounts thread: at some 10,000 per second this is less than half a second of waiting;
+/// beyond it a login is told `busy` rather than to wait longer than people do.
+pub const ACCOUNT_REQUESTS_MAX: usize = 4_096;
+
+/// Requests in one group commit of the accounts thread: bounds the time under the write lock to some 10 ms.
+pub const ACCOUNT_GROUP_MAX: usize = 1_024;
+
+/// Accounts in one transaction of a bulk provision: few enough that other writers wait less than [`BUSY_TIMEOUT`].
+pub const PROVISION_CHUNK: usize = 4_096;
+
+/// The longest username, e-mail address and password record that the store takes, in bytes. The gateway validates more
+/// narrowly; this only keeps a mistake there from filling the disk.
+pub const ACCOUNT_TEXT_BYTES_MAX: usize = 512;
