@@ -172,7 +172,7 @@ fn make_file(path: &Path) -> Result<()> {
             Ok(())
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(Error::refused(format!("{}: {error}", path.display()))),
+        Err(error) => Err(Error::busy(format!("{}: {error}", path.display()))),
     }
 }
 

@@ -9,13 +9,13 @@ mod accounts;
 mod database;
 mod error;
 pub mod limits;
-//mod messages;
+mod messages;
 
 pub use accounts::{
     Account, Accounts, AccountsHandle, AccountsService, NewAccount, Registered, Taken,
 };
 pub use database::{ACCOUNTS_FILE, MESSAGES_FILE, Options};
 pub use error::{Error, Result};
-/*pub use messages::{
+pub use messages::{
     Appended, ConversationPage, Message, Page, Reader, Record, RecordFault, Writer,
-};*/
+};

@@ -1,0 +1,99 @@
+//! Messages: conversations with a dense `seq`, retries that are found again, and message ids that no two starts share.
+//!
+//! Owns `messages.sqlite`. One [`Writer`] appends in group commits; [`Reader`]s have connections of their own, so that
+//! reads go on while the writer waits for the disk.
+
+mod append;
+mod heads;
+mod reader;
+mod schema;
+mod writer;
+
+use wire::{ClientMessageId, ConversationId, MessageId, Seq, UserId};
+
+pub use reader::Reader;
+pub use writer::Writer;
+
+/// A message to be appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Where it goes. Its numbers must be below 2^63.
+    pub conversation: ConversationId,
+    /// Its place if somebody has given it one already (and perhaps shown it: durability `relaxed`), else the next one.
+    pub seq: Option<Seq>,
+    /// Its id, unless it turns out to be a retry. Below 2^63, as [`Writer::lease_id_blocks`] gives them.
+    pub message_id: MessageId,
+    /// Who says it.
+    pub from: UserId,
+    /// As the client numbered it: unique per sender for 24 hours.
+    pub client_message_id: ClientMessageId,
+    /// When it was taken, in milliseconds since 1970.
+    pub unix_ms: u64,
+    /// The text.
+    pub body: &'a [u8],
+}
+
+/// A message that is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Its place.
+    pub seq: Seq,
+    /// Its id.
+    pub message_id: MessageId,
+    /// When it was taken, in milliseconds since 1970.
+    pub unix_ms: u64,
+    /// Whether it was there before: then the other fields are those of the first time.
+    pub is_retry: bool,
+}
+
+/// Why one record of a batch was left out. The others are not touched by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordFault {
+    /// The sender has used this client message id within 24 hours, for another conversation or text.
+    #[error("the client message id was used for something else")]
+    Conflict,
+    /// The numbers name no conversation or are too large, or the place is taken by another message.
+    #[error("the record cannot be stored")]
+    Refused,
+}
+
+/// A stored message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its place.
+    pub seq: Seq,
+    /// Its id.
+    pub message_id: MessageId,
+    /// Who said it.
+    pub from: UserId,
+    /// When it was taken, in milliseconds since 1970.
+    pub unix_ms: u64,
+    /// The text.
+    pub body: Vec<u8>,
+}
+
+/// Some messages of a conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// In the order of their `seq`.
+    pub messages: Vec<Message>,
+    /// Whether there was nothing after them.
+    pub is_complete: bool,
+}
+
+/// Some of a user's private conversations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConversationPage {
+    /// In the order of `(first, second)`, each with its last `seq`.
+    pub heads: Vec<(ConversationId, Seq)>,
+    /// Whether there was nothing after them.
+    pub is_complete: bool,
+}
+
+/// The two numbers of a conversation as SQLite's integers, or nothing if no conversation has these.
+fn numbers(conversation: ConversationId) -> Option<(i64, i64)> {
+    if !conversation.is_valid() {
+        return None;
+    }
+    Some((i64::try_from(conversation.first).ok()?, i64::try_from(conversation.second).ok()?))
+}

@@ -1,0 +1,46 @@
+//! The schema of `messages.sqlite`, version by version. A released script is never edited: a change is a new one.
+
+use crate::database::Schema;
+
+/// The messages' file.
+pub(super) const MESSAGES: Schema = Schema {
+    name: "messages",
+    // "RLms"
+    application_id: 0x524c_6d73,
+    migrations: &[VERSION_1],
+};
+
+/// Messages lie in the order of their arrival, so that a group commit fills pages one after another; what is found by
+/// another order (a conversation's `seq`, a sender's client message id) are small index rows. The last `seq` of a
+/// conversation is not written anywhere: the index gives it, so that nothing can disagree with it.
+const VERSION_1: &str = "
+CREATE TABLE conversations (
+    id     INTEGER PRIMARY KEY,
+    first  INTEGER NOT NULL,
+    second INTEGER NOT NULL,
+    UNIQUE (first, second)
+) STRICT;
+CREATE INDEX conversations_by_second ON conversations (second, first) WHERE second <> 0;
+CREATE TABLE messages (
+    id                INTEGER PRIMARY KEY,
+    conversation      INTEGER NOT NULL,
+    seq               INTEGER NOT NULL,
+    message_id        INTEGER NOT NULL,
+    sender            INTEGER NOT NULL,
+    client_message_id INTEGER NOT NULL,
+    unix_ms           INTEGER NOT NULL,
+    body              BLOB NOT NULL,
+    UNIQUE (conversation, seq)
+) STRICT;
+CREATE TABLE retries (
+    sender            INTEGER NOT NULL,
+    client_message_id INTEGER NOT NULL,
+    message           INTEGER NOT NULL,
+    PRIMARY KEY (sender, client_message_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE counters (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO counters VALUES ('retries_purged', 0), ('id_blocks', 0);
+";

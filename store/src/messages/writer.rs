@@ -1,0 +1,154 @@
+//! The writer: one transaction per batch, one fsync per transaction.
+//!
+//! Owns the connection that writes and what it remembers between batches. Must never answer before the commit, and never
+//! trust what it remembers after a transaction that failed or a commit of somebody else.
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use super::append::Append;
+use super::heads::Heads;
+use super::{Appended, Record, RecordFault, schema};
+use crate::database::{Link, Options};
+use crate::error::{Error, Result};
+use crate::limits;
+
+/// Appends messages. There should be one per file; a second one is safe, and slower.
+#[derive(Debug)]
+pub struct Writer {
+    link: Link,
+    memory: Memory,
+}
+
+/// What is true of the file as of our last commit.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) heads: Heads,
+    /// The row of the next message.
+    pub(super) next_row: i64,
+    /// `PRAGMA data_version` of the connection when this was true; `None`: nothing is remembered.
+    version: Option<i64>,
+}
+
+impl Writer {
+    /// Opens the file; makes and migrates it as needed.
+    ///
+    /// # Errors
+    /// `Refused` for a file of another kind or of a newer version, `Busy` if the disk or a lock is in the way.
+    pub fn open(options: &Options) -> Result<Self> {
+        Ok(Self { link: Link::write(options, schema::MESSAGES)?, memory: Memory::default() })
+    }
+
+    /// Appends all records in one transaction, in their order, and gives one result for each. When this returns, every
+    /// `Ok` in it is on the disk.
+    ///
+    /// A record without a `seq` gets the next one of its conversation, or, if its client message id is known, the first
+    /// place, id and time again. A record with a `seq` is written there whatever else is known, because it may have been
+    /// shown there already: only the same message again changes nothing.
+    ///
+    /// # Errors
+    /// Then nothing of the batch was acknowledged, and the same batch may be given again: what a broken commit has
+    /// brought to the disk all the same is found as a retry. The writer opens its file again by itself.
+    pub fn append_batch(
+        &mut self,
+        records: &[Record<'_>],
+    ) -> Result<Vec<std::result::Result<Appended, RecordFault>>> {
+        let memory = &mut self.memory;
+        let result = self.link.run(|connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            recall(&transaction, memory)?;
+            let mut append = Append::new(&transaction, memory)?;
+            let results =
+                records.iter().map(|record| append.record(record)).collect::<rusqlite::Result<_>>();
+            drop(append);
+            let results = results?;
+            purge_retries(&transaction, records)?;
+            transaction.commit()?;
+            Ok(results)
+        });
+        if result.is_err() {
+            self.memory = Memory::default();
+        }
+        result
+    }
+
+    /// Leases one block of message ids per shard, for this start of the node: gives the first id of each. No id of a
+    /// block was or will be given to anybody else.
+    ///
+    /// # Errors
+    /// As [`Error`] says; `Refused` after some two million leases.
+    pub fn lease_id_blocks(&mut self, shards: u16) -> Result<Vec<u64>> {
+        let last = self.link.run(|connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let last: i64 = transaction.query_row(
+                "UPDATE counters SET value = value + ?1 WHERE name = 'id_blocks' RETURNING value",
+                [shards],
+                |row| row.get(0),
+            )?;
+            transaction.commit()?;
+            Ok(last.cast_unsigned())
+        })?;
+        if last >= limits::ID_BLOCKS_MAX {
+            return Err(Error::refused("message ids are used up: begin a new data directory"));
+        }
+        let first = last - u64::from(shards) + 1;
+        Ok((first..=last).map(|block| block << limits::ID_BLOCK_BITS).collect())
+    }
+
+    /// Changes the byte limit of the file.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn set_bytes_max(&mut self, bytes_max: Option<u64>) -> Result<()> {
+        self.link.set_bytes_max(bytes_max)
+    }
+}
+
+/// Makes sure that what is remembered is what the file says.
+fn recall(sql: &Connection, memory: &mut Memory) -> rusqlite::Result<()> {
+    let version: i64 =
+        sql.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+    if memory.version != Some(version) {
+        memory.heads.forget_all();
+        memory.next_row =
+            sql.query_row("SELECT coalesce(max(id), 0) + 1 FROM messages", [], |row| row.get(0))?;
+        memory.version = Some(version);
+    }
+    Ok(())
+}
+
+/// Forgets client message ids that have expired: in order of arrival, a bounded number per batch, up to the first that
+/// is still to be kept. Goes by the batch's lowest time, so that one clock that runs ahead forgets nothing early.
+fn purge_retries(sql: &Connection, records: &[Record<'_>]) -> rusqlite::Result<()> {
+    let Some(now) = records.iter().map(|record| record.unix_ms).min() else { return Ok(()) };
+    let expired = now.saturating_sub(limits::RETRY_KEPT_MS);
+    let count = records.len().saturating_mul(limits::RETRIES_PURGED_PER_RECORD);
+    let start: i64 = sql
+        .prepare_cached("SELECT value FROM counters WHERE name = 'retries_purged'")?
+        .query_row([], |row| row.get(0))?;
+    let mut next = sql.prepare_cached(
+        "SELECT id, sender, client_message_id, unix_ms FROM messages WHERE id > ?1
+         ORDER BY id LIMIT 1",
+    )?;
+    let mut delete = sql.prepare_cached(
+        "DELETE FROM retries WHERE sender = ?1 AND client_message_id = ?2 AND message = ?3",
+    )?;
+    let mut done = start;
+    for _ in 0..count {
+        let row: Option<(i64, i64, i64, i64)> = next
+            .query_row([done], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+            .optional()?;
+        let Some((id, sender, client_message_id, unix_ms)) = row else { break };
+        if unix_ms.cast_unsigned() >= expired {
+            break;
+        }
+        delete.execute((sender, client_message_id, id))?;
+        done = id;
+    }
+    if done > start {
+        sql.prepare_cached("UPDATE counters SET value = ?1 WHERE name = 'retries_purged'")?
+            .execute([done])?;
+    }
+    Ok(())
+}

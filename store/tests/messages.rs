@@ -1,0 +1,342 @@
+//! Stories about messages: dense, once, found again, and refused politely while the disk is in the way.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+use store::{Appended, Options, Reader, Record, RecordFault, Writer, limits};
+use wire::{ClientMessageId, ConversationId, MessageId, RoomId, Seq, UserId};
+
+const HOUR_MS: u64 = 60 * 60 * 1_000;
+
+fn open() -> (tempfile::TempDir, Options, Writer) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = Options { busy_timeout: Duration::ZERO, ..Options::messages(directory.path()) };
+    let writer = Writer::open(&options).expect("a new file");
+    (directory, options, writer)
+}
+
+/// `from` says `body` to `to`; the client's number doubles as the message's id.
+fn text(from: u64, to: u64, number: u64, body: &str) -> Record<'_> {
+    Record {
+        conversation: ConversationId::private(UserId(from), UserId(to)),
+        seq: None,
+        message_id: MessageId(from * 1_000_000 + number),
+        from: UserId(from),
+        client_message_id: ClientMessageId(number),
+        unix_ms: 100 * HOUR_MS,
+        body: body.as_bytes(),
+    }
+}
+
+#[track_caller]
+fn append(writer: &mut Writer, record: Record<'_>) -> Result<Appended, RecordFault> {
+    writer.append_batch(&[record]).expect("a healthy store")[0]
+}
+
+#[track_caller]
+fn check_seq(writer: &mut Writer, record: Record<'_>, seq: u64) {
+    let appended = append(writer, record).expect("appended");
+    assert_eq!((appended.seq, appended.is_retry), (Seq(seq), false));
+}
+
+#[test]
+fn seq_is_dense_per_conversation_across_batches_and_reopening() {
+    let (_directory, options, mut writer) = open();
+    let batch = [text(1, 2, 1, "a"), text(3, 4, 1, "b"), text(2, 1, 1, "c"), text(1, 1, 2, "d")];
+    let seqs: Vec<u64> = writer
+        .append_batch(&batch)
+        .expect("stored")
+        .into_iter()
+        .map(|result| result.expect("appended").seq.0)
+        .collect();
+    assert_eq!(seqs, [1, 1, 2, 1]);
+    check_seq(&mut writer, text(1, 2, 3, "e"), 3);
+    drop(writer);
+    let mut writer = Writer::open(&options).expect("open again");
+    check_seq(&mut writer, text(2, 1, 2, "f"), 4);
+    check_seq(&mut writer, text(4, 3, 1, "g"), 2);
+}
+
+#[test]
+fn a_retry_gets_its_first_place_id_and_time_again() {
+    let (_directory, options, mut writer) = open();
+    let first = append(&mut writer, text(1, 2, 7, "hello")).expect("appended");
+    let again =
+        Record { message_id: MessageId(99), unix_ms: 101 * HOUR_MS, ..text(1, 2, 7, "hello") };
+    for _ in 0..2 {
+        let retried = append(&mut writer, again).expect("known");
+        assert_eq!(retried, Appended { is_retry: true, ..first });
+        writer = Writer::open(&options).expect("open again");
+    }
+    check_seq(&mut writer, text(1, 2, 8, "next"), 2);
+}
+
+#[test]
+fn a_retry_within_one_batch_is_found_too() {
+    let (_directory, _options, mut writer) = open();
+    let twice = [text(1, 2, 7, "hello"), text(1, 2, 7, "hello"), text(1, 2, 8, "bye")];
+    let results = writer.append_batch(&twice).expect("stored");
+    let seen: Vec<(u64, bool)> =
+        results.iter().flatten().map(|appended| (appended.seq.0, appended.is_retry)).collect();
+    assert_eq!(seen, [(1, false), (1, true), (2, false)]);
+}
+
+#[test]
+fn the_same_number_for_something_else_is_a_conflict_that_stops_nobody() {
+    let (_directory, options, mut writer) = open();
+    append(&mut writer, text(1, 2, 7, "hello")).expect("appended");
+    let batch = [text(1, 2, 7, "other"), text(1, 3, 7, "hello"), text(2, 1, 7, "mine")];
+    let results = writer.append_batch(&batch).expect("stored");
+    assert_eq!(results[..2], [Err(RecordFault::Conflict); 2]);
+    assert_eq!(results[2].expect("another sender's").seq, Seq(2));
+    let mut reader = Reader::open(&options).expect("a reader");
+    let nothing = reader.head(ConversationId::private(UserId(1), UserId(3))).expect("read");
+    assert_eq!(nothing, Seq(0));
+}
+
+#[test]
+fn a_number_is_free_again_after_a_day_and_forgetting_is_bounded() {
+    let (_directory, options, mut writer) = open();
+    let rows = |sql: &Connection| -> i64 {
+        sql.query_row("SELECT count(*) FROM retries", [], |row| row.get(0)).expect("a count")
+    };
+    for number in 0..10 {
+        append(&mut writer, text(1, 2, number, "old")).expect("appended");
+    }
+    let other = Connection::open(&options.path).expect("a look from outside");
+    let day_later = 100 * HOUR_MS + limits::RETRY_KEPT_MS;
+    // Exactly a day old is still known; a millisecond more is not.
+    append(&mut writer, Record { unix_ms: day_later, ..text(1, 2, 10, "x") }).expect("appended");
+    assert_eq!(rows(&other), 11);
+    append(&mut writer, Record { unix_ms: day_later + 1, ..text(1, 2, 11, "x") })
+        .expect("appended");
+    assert_eq!(rows(&other), 12 - 2);
+    let reused = Record { unix_ms: day_later + 2, ..text(1, 2, 0, "new text") };
+    check_seq(&mut writer, reused, 13);
+    for number in 12..20 {
+        append(&mut writer, Record { unix_ms: day_later + 3, ..text(1, 2, number, "x") })
+            .expect("appended");
+    }
+    // What is left is what was said within the day: 10, 11, the reused 0, and 12 to 19.
+    assert_eq!(rows(&other), 11);
+    assert!(
+        append(&mut writer, Record { unix_ms: day_later + 4, ..reused }).expect("known").is_retry
+    );
+}
+
+#[test]
+fn one_clock_that_runs_ahead_forgets_nothing_early() {
+    let (_directory, _options, mut writer) = open();
+    append(&mut writer, text(1, 2, 1, "hello")).expect("appended");
+    let ahead = Record { unix_ms: 10_000 * HOUR_MS, ..text(3, 4, 1, "x") };
+    writer.append_batch(&[ahead, text(5, 6, 1, "y")]).expect("stored");
+    assert!(append(&mut writer, text(1, 2, 1, "hello")).expect("known").is_retry);
+}
+
+#[test]
+fn a_place_that_was_given_is_kept_even_for_a_known_number() {
+    let (_directory, options, mut writer) = open();
+    let at = |seq, record| Record { seq: Some(Seq(seq)), ..record };
+    check_seq(&mut writer, at(1, text(1, 2, 7, "hello")), 1);
+    check_seq(&mut writer, at(2, text(1, 2, 7, "hello")), 2);
+    // The very same record again, as after a commit whose end nobody saw, changes nothing.
+    let again = append(&mut writer, at(2, text(1, 2, 7, "hello"))).expect("there");
+    assert_eq!((again.seq, again.is_retry), (Seq(2), true));
+    assert_eq!(append(&mut writer, at(2, text(2, 1, 1, "no"))), Err(RecordFault::Refused));
+    check_seq(&mut writer, at(4, text(2, 1, 2, "later")), 4);
+    check_seq(&mut writer, at(3, text(2, 1, 3, "between")), 3);
+    check_seq(&mut writer, text(2, 1, 4, "next"), 5);
+    let mut reader = Reader::open(&options).expect("a reader");
+    let page = reader.pull(text(1, 2, 0, "").conversation, Seq(0), 10).expect("read");
+    assert!(page.messages.iter().map(|message| message.seq.0).eq(1..=5));
+}
+
+#[test]
+fn impossible_records_are_refused_alone() {
+    let (_directory, _options, mut writer) = open();
+    let odd = |first, second| Record {
+        conversation: ConversationId { first, second },
+        ..text(1, 2, 1, "x")
+    };
+    let batch = [
+        odd(0, 0),
+        odd(5, 4),
+        odd(u64::MAX, 0),
+        odd(1, u64::MAX),
+        Record { message_id: MessageId(u64::MAX), ..text(1, 2, 1, "x") },
+        Record { from: UserId(u64::MAX), ..text(1, 2, 1, "x") },
+        Record { seq: Some(Seq(0)), ..text(1, 2, 1, "x") },
+        Record { seq: Some(Seq(u64::MAX)), ..text(1, 2, 1, "x") },
+    ];
+    let results = writer.append_batch(&batch).expect("stored");
+    assert!(results.iter().all(|result| *result == Err(RecordFault::Refused)));
+    let largest = Record { client_message_id: ClientMessageId(u64::MAX), ..text(1, 2, 1, "x") };
+    check_seq(&mut writer, largest, 1);
+}
+
+#[test]
+fn pages_follow_one_another_and_end_by_count_or_by_bytes() {
+    let (_directory, options, mut writer) = open();
+    let long = "l".repeat(limits::PAGE_TEXT_BYTES_MAX / 2);
+    for number in 1..=7 {
+        append(&mut writer, text(1, 2, number, if number > 4 { &long } else { "short" }))
+            .expect("appended");
+    }
+    let mut reader = Reader::open(&options).expect("a reader");
+    let conversation = ConversationId::private(UserId(2), UserId(1));
+    let mut page = |after, limit| {
+        let page = reader.pull(conversation, Seq(after), limit).expect("read");
+        (page.messages.iter().map(|message| message.seq.0).collect::<Vec<_>>(), page.is_complete)
+    };
+    assert_eq!(page(0, 3), (vec![1, 2, 3], false));
+    assert_eq!(page(3, 256), (vec![4, 5, 6], false));
+    assert_eq!(page(6, 256), (vec![7], true));
+    assert_eq!(page(0, 7), (vec![1, 2, 3, 4, 5, 6], false));
+    assert_eq!(page(4, 3), (vec![5, 6], false));
+    assert_eq!(page(5, 2), (vec![6, 7], true));
+    assert_eq!(page(7, 256), (vec![], true));
+    assert_eq!(page(u64::MAX, 256), (vec![], true));
+    assert_eq!(reader.head(conversation).expect("read"), Seq(7));
+    let nobody = ConversationId::room(RoomId(u64::MAX));
+    assert!(reader.pull(nobody, Seq(0), 9).expect("read").is_complete);
+    assert_eq!(reader.head(nobody).expect("read"), Seq(0));
+}
+
+#[test]
+fn a_message_comes_back_as_it_was_given() {
+    let (_directory, options, mut writer) = open();
+    let record = Record {
+        conversation: ConversationId::room(RoomId(5)),
+        client_message_id: ClientMessageId(u64::MAX),
+        ..text(9, 9, 1, "grüß\0dich")
+    };
+    check_seq(&mut writer, record, 1);
+    let mut reader = Reader::open(&options).expect("a reader");
+    let message = reader.pull(record.conversation, Seq(0), 1).expect("read").messages.remove(0);
+    assert_eq!(message.body, record.body);
+    assert_eq!(
+        (message.message_id, message.from, message.unix_ms),
+        (record.message_id, record.from, record.unix_ms)
+    );
+}
+
+#[test]
+fn a_users_conversations_are_listed_in_order_whichever_side_they_are_on() {
+    let (_directory, options, mut writer) = open();
+    // User 50 with lower, equal and higher peers, a room of the same number, and strangers.
+    let mut expected: Vec<ConversationId> = [3, 49, 50, 51, 7, 1_000]
+        .map(|peer| ConversationId::private(UserId(50), UserId(peer)))
+        .to_vec();
+    for (conversation, number) in expected.iter().zip(1..) {
+        let record = Record { conversation: *conversation, ..text(50, 1, number, "x") };
+        check_seq(&mut writer, record, 1);
+    }
+    let room = Record { conversation: ConversationId::room(RoomId(50)), ..text(50, 1, 90, "x") };
+    writer.append_batch(&[room, text(3, 51, 1, "x"), text(3, 50, 2, "second")]).expect("stored");
+
+    expected.sort_unstable();
+    let mut reader = Reader::open(&options).expect("a reader");
+    for limit in 1..=7 {
+        let (mut seen, mut after) = (Vec::new(), ConversationId::default());
+        loop {
+            let page = reader.conversations(UserId(50), after, limit).expect("read");
+            assert!(page.heads.len() <= usize::from(limit));
+            seen.extend(&page.heads);
+            if page.is_complete {
+                break;
+            }
+            after = page.heads.last().expect("an unfinished page has something").0;
+        }
+        assert!(seen.iter().map(|(conversation, _)| *conversation).eq(expected.iter().copied()));
+        assert_eq!(seen[0], (ConversationId { first: 3, second: 50 }, Seq(2)));
+    }
+    for stranger in [0, 4, u64::MAX] {
+        let page =
+            reader.conversations(UserId(stranger), ConversationId::default(), 9).expect("read");
+        assert!(page.heads.is_empty() && page.is_complete);
+    }
+}
+
+#[test]
+fn blocks_of_ids_are_never_given_twice() {
+    let (_directory, options, mut writer) = open();
+    let mut bases = writer.lease_id_blocks(2).expect("two shards");
+    drop(writer);
+    let mut writer = Writer::open(&options).expect("the next start");
+    bases.extend(writer.lease_id_blocks(3).expect("three shards"));
+    let expected: Vec<u64> = (1..=5).map(|block| block << limits::ID_BLOCK_BITS).collect();
+    assert_eq!(bases, expected);
+}
+
+#[test]
+fn a_full_file_is_busy_keeps_what_it_has_and_takes_more_when_there_is_room() {
+    let (_directory, options, mut writer) = open();
+    writer.set_bytes_max(Some(256 * 1024)).expect("a limit");
+    let body = "b".repeat(1_000);
+    let mut number = 0;
+    let error = loop {
+        match writer.append_batch(&[text(1, 2, number, &body), text(3, 4, number, &body)]) {
+            Ok(_) => number += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_busy() && number > 10, "{error} after {number}");
+    assert!(writer.append_batch(&[text(1, 2, number, &body)]).expect_err("still full").is_busy());
+
+    let mut reader = Reader::open(&options).expect("reads go on");
+    assert_eq!(reader.head(text(1, 2, 0, "").conversation).expect("read"), Seq(number));
+    assert_eq!(reader.head(text(3, 4, 0, "").conversation).expect("read"), Seq(number));
+
+    writer.set_bytes_max(None).expect("more room");
+    check_seq(&mut writer, text(1, 2, number, &body), number + 1);
+    check_seq(&mut writer, text(3, 4, number, &body), number + 1);
+}
+
+#[test]
+fn room_that_somebody_else_makes_is_used() {
+    let (_directory, options, mut writer) = open();
+    let other = Connection::open(&options.path).expect("another connection");
+    other
+        .execute_batch("CREATE TABLE ballast (x); INSERT INTO ballast VALUES (zeroblob(200000));")
+        .expect("it fills the file");
+    writer.set_bytes_max(Some(256 * 1024)).expect("a limit");
+    let body = "b".repeat(30_000);
+    let mut number = 0;
+    while writer.append_batch(&[text(1, 2, number, &body)]).is_ok() {
+        number += 1;
+    }
+    other.execute_batch("DROP TABLE ballast").expect("it makes room");
+    check_seq(&mut writer, text(1, 2, number, &body), number + 1);
+}
+
+#[test]
+fn a_lock_of_another_connection_is_busy_reads_go_on_and_it_passes() {
+    let (_directory, options, mut writer) = open();
+    check_seq(&mut writer, text(1, 2, 1, "before"), 1);
+    let other = Connection::open(&options.path).expect("another connection");
+    other.execute_batch("BEGIN EXCLUSIVE").expect("its lock");
+    assert!(writer.append_batch(&[text(1, 2, 2, "x")]).expect_err("locked").is_busy());
+    let mut reader = Reader::open(&options).expect("a reader");
+    assert_eq!(reader.head(text(1, 2, 0, "").conversation).expect("read"), Seq(1));
+    other.execute_batch("ROLLBACK").expect("its end");
+    check_seq(&mut writer, text(1, 2, 2, "x"), 2);
+}
+
+#[test]
+fn two_writers_never_give_a_place_twice() {
+    let (_directory, options, mut one) = open();
+    let mut two = Writer::open(&options).expect("a second writer");
+    for round in 0..5 {
+        check_seq(&mut one, text(1, 2, round, "x"), 2 * round + 1);
+        check_seq(&mut two, text(2, 1, round, "y"), 2 * round + 2);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_with_advice() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = Options::messages(directory.path());
+    std::fs::write(&options.path, "x".repeat(10_000)).expect("a file");
+    let error = Writer::open(&options).expect_err("not a database");
+    assert!(!error.is_busy() && error.to_string().contains("restore a backup"), "{error}");
+}
