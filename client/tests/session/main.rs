@@ -1,0 +1,5 @@
+//! Stories of a session against a node in memory.
+
+mod node;
+mod order;
+mod stream;
