@@ -1,5 +1,7 @@
 //! What a shard counts: plain numbers, read by the metrics page through snapshots.
 
+use wire::FrameError;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)+) => {
         /// Totals since the start of the shard.
@@ -56,6 +58,22 @@ counters! {
     busy,
     /// Protocol violations.
     violations,
+    /// Violations: wrong magic.
+    violations_magic,
+    /// Violations: unknown version.
+    violations_version,
+    /// Violations: unknown flags.
+    violations_flags,
+    /// Violations: unknown kind, or one that only a node may send.
+    violations_kind,
+    /// Violations: oversized length or text.
+    violations_oversized,
+    /// Violations: invalid payload.
+    violations_payload,
+    /// Violations: text that is not UTF-8.
+    violations_text,
+    /// Violations: an id that names nothing.
+    violations_id,
     /// Frames dropped from the queues of slow readers and of connections that were cut.
     dropped_frames,
     /// Connections closed because their queue reached its bound.
@@ -107,4 +125,21 @@ pub struct Gauges {
     pub spill_bytes: u64,
     /// Rooms with members here.
     pub rooms: u64,
+}
+
+impl Counters {
+    /// Counts a violation by its kind.
+    pub(crate) const fn count_violation(&mut self, error: FrameError) {
+        let counter = match error {
+            FrameError::Magic => &mut self.violations_magic,
+            FrameError::Version => &mut self.violations_version,
+            FrameError::Flags => &mut self.violations_flags,
+            FrameError::Kind => &mut self.violations_kind,
+            FrameError::Oversized => &mut self.violations_oversized,
+            FrameError::Payload => &mut self.violations_payload,
+            FrameError::Text => &mut self.violations_text,
+            FrameError::Id => &mut self.violations_id,
+        };
+        *counter += 1;
+    }
 }

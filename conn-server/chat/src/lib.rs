@@ -16,15 +16,32 @@
 
 extern crate alloc;
 
+mod close;
 mod config;
 mod conn;
 mod counters;
+mod directory;
 mod effects;
+mod frame_pool;
+mod history;
+mod inbox;
 pub mod limits;
 mod mail;
+mod members;
+mod message;
+mod outbox;
+mod pending;
+mod queue;
+mod receive;
+mod recent;
+mod room;
+mod send_queue;
+mod session;
 mod shard;
+mod spill;
 mod store;
 mod time;
+mod timers;
 mod transmit;
 
 pub use config::{Config, Durability};

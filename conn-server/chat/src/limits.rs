@@ -1,4 +1,93 @@
-//! Every bound of the core, with its reason.
+//! Every bound of the core, with its reason, and the sum that gives the bytes of an idle session.
+
+use core::mem::size_of;
+
+use wire::limits::FRAME_BYTES_MAX;
+
+use crate::conn::Conn;
+use crate::directory::Entry;
+use crate::frame_pool::charge_of;
 
 /// Slices in one vectored send: 64 × 16 bytes of iovec stay in one KiB; a longer queue goes out in several sends.
 pub const TRANSMIT_SLICES_MAX: usize = 64;
+
+/// Bytes queued for one connection, charged by buffer class: promise 5. A reader may be 5,000 texts of 128 bytes behind.
+pub const CONN_QUEUE_BYTES_MAX: u32 = 2 * 1024 * 1024;
+
+/// Bytes queued in a shard, charged by buffer class: promise 5. 128 connections may be at their bound at once.
+pub const SHARD_QUEUE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// When the shard's bound is reached, the longest queues are closed until this much is queued: an eighth of the budget
+/// per scan of the table, so that the scan's cost is spread over thousands of messages.
+pub const SHARD_QUEUE_BYTES_LOW: u64 = SHARD_QUEUE_BYTES_MAX / 8 * 7;
+
+/// Bytes put aside for one connection: a torn frame, plus what a driver hands over between a pause and its effect (32
+/// receives of 4 KiB for a multishot receive).
+pub const CONN_SPILL_BYTES_MAX: usize = FRAME_BYTES_MAX + 192 * 1024;
+
+/// Bytes put aside in a shard: 1,000 connections may be torn inside a frame of the largest size at once.
+pub const SHARD_SPILL_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Emptied spill buffers that are kept for reuse: torn frames come in waves of about this many per turn.
+pub const SPILL_SPARE_MAX: usize = 64;
+
+/// Commands of one connection that are not answered yet; beyond it the connection pauses, so that one sender cannot take
+/// all of the store's credit. Two seconds of a sender at 512 messages per second.
+pub const CONN_AWAITING_MAX: u16 = 1024;
+
+/// A paused connection goes on below this many: half, so that it does not stop and go for every answer.
+pub const CONN_AWAITING_LOW: u16 = CONN_AWAITING_MAX / 2;
+
+/// Appends without an answer: 80 ms of a shard at 100,000 messages per second, which is many group commits.
+pub const STORE_APPENDS_MAX: u32 = 8192;
+
+/// Bytes of appends without an answer: 8192 texts of 2 KiB.
+pub const STORE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Reads without an answer: each is bounded by a page, so this bounds the memory of their answers to 256 MiB.
+pub const STORE_READS_MAX: u32 = 1024;
+
+/// What a client is told to wait after `busy`: a few group commits.
+pub const BUSY_RETRY_MS: u32 = 100;
+
+/// Bytes of one page of messages in a queue, at most: an eighth of the connection's bound, whatever the page's count.
+pub const PAGE_BYTES_MAX: usize = CONN_QUEUE_BYTES_MAX as usize / 8;
+
+/// Mail bytes of one class for one peer that it has not handled yet; beyond it the commands that cause such mail wait.
+pub const MAIL_CREDIT_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Rooms that one session may be in.
+pub const SESSION_ROOMS_MAX: u16 = 64;
+
+/// Rooms with members or interest in a shard: a room costs about 100 bytes.
+pub const SHARD_ROOMS_MAX: usize = 1_000_000;
+
+/// Conversations whose `seq` a shard keeps in memory (durability `none` and `relaxed`): about 100 bytes each.
+pub const SHARD_CONVERSATIONS_MAX: usize = 4_000_000;
+
+/// Recent messages that a shard knows retries of (durability `none` and `relaxed`). The promise is 1,024 per sender;
+/// this holds it for 64 senders that write without pause, and for any number of slower ones for minutes.
+pub const RECENT_MAX: usize = 65_536;
+
+/// Directory entries of closed sessions, kept until their token has expired: more logins than this within a token's life
+/// are refused as busy.
+pub const DIRECTORY_CLOSED_MAX: usize = 1_000_000;
+
+/// Connections of a shard: an index has 24 bits in a connection reference.
+pub const CONNECTIONS_MAX: u32 = (1 << 24) - 1;
+
+/// How long the reason of a cut session is kept for the user's next login, in seconds.
+pub const CUT_REASON_KEPT_S: u32 = 3600;
+
+/// A hash table of hashbrown has grown to twice the buckets just before it is 7/16 full: bytes per entry then.
+const fn at_worst_load(entry: usize) -> usize {
+    (entry + 1) * 16 / 7
+}
+
+/// Bytes of an idle session in the core: slab entry (the timer's links are in it) and directory entry.
+pub const IDLE_SESSION_BYTES: usize = size_of::<Conn>() + at_worst_load(size_of::<(u64, Entry)>());
+
+const _: () = assert!(IDLE_SESSION_BYTES <= 256);
+/// Promise 5: 5,000 texts of 128 bytes fit into one queue. A text frame is its body and 72 bytes.
+const _: () = assert!(5_000 * charge_of(128 + 72) <= CONN_QUEUE_BYTES_MAX);
+const _: () = assert!(PAGE_BYTES_MAX > 2 * FRAME_BYTES_MAX);

@@ -1,101 +1,238 @@
 //! The shard: one thread's connections, sessions and rooms, behind `handle_*` for what happened and `poll_*` for what
-//! is to be done.
+//! is to be done. What each input does is in the file of its subject: receive, session, message, history, close.
 
-use wire::Command;
+use alloc::vec::Vec;
 
-use crate::config::Config;
-use crate::conn::ConnKey;
+use hashbrown::HashMap;
+use wire::ConversationId;
+
+use crate::config::{Config, Durability};
+use crate::conn::{ConnKey, ConnRef, ConnTable, Phase};
 use crate::counters::{Counters, Gauges};
+use crate::directory::Directory;
 use crate::effects::Effects;
-use crate::mail::MailBatch;
-use crate::store::StoreOutcome;
+use crate::frame_pool::FramePool;
+use crate::limits::CONNECTIONS_MAX;
+use crate::mail::{self, MailBatch};
+use crate::message::Parked;
+use crate::outbox::Outbox;
+use crate::pending::Desk;
+use crate::recent::Recent;
+use crate::room::Rooms;
+use crate::send_queue::QueueNodes;
+use crate::spill::Spills;
 use crate::time::{Instant, Now};
+use crate::timers::{Timers, tick_of, ticks_in};
 use crate::transmit::Transmit;
 
 /// One shard. Touched by one thread only.
 #[derive(Debug)]
 pub struct Shard {
-    config: Config,
-    counters: Counters,
+    pub(crate) config: Config,
+    pub(crate) counters: Counters,
+    pub(crate) conns: ConnTable,
+    pub(crate) timers: Timers,
+    pub(crate) nodes: QueueNodes,
+    pub(crate) pool: FramePool,
+    pub(crate) spills: Spills,
+    pub(crate) directory: Directory,
+    pub(crate) rooms: Rooms,
+    pub(crate) outbox: Outbox,
+    pub(crate) recent: Recent,
+    pub(crate) desk: Desk,
+    /// Messages that wait for their conversation's last `seq` (durability `relaxed`).
+    pub(crate) parked: HashMap<ConversationId, Vec<Parked>>,
+    /// Connections that wait for mail credit or for their answers.
+    pub(crate) paused: Vec<ConnKey>,
+    /// Something that paused connections wait for has come.
+    pub(crate) is_resuming: bool,
+    /// Members of the room that a message goes to, while it goes there.
+    pub(crate) fan_out: Vec<u32>,
+    pub(crate) sessions: u64,
+    pub(crate) queued_bytes: u64,
+    pub(crate) queued_bytes_high: u64,
+    pub(crate) conn_queued_bytes_high: u32,
+    pub(crate) messages_numbered: u64,
+    pub(crate) random: u64,
+    is_draining: bool,
 }
 
-#[allow(unused_variables, clippy::needless_pass_by_ref_mut, reason = "being written")]
 impl Shard {
     /// An empty shard.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config, counters: Counters::default() }
+        let history = match config.durability {
+            Durability::None => config.history_bytes_max,
+            Durability::Commit | Durability::Relaxed => 0,
+        };
+        Self {
+            counters: Counters::default(),
+            conns: ConnTable::default(),
+            timers: Timers::new(),
+            nodes: QueueNodes::new(),
+            pool: FramePool::new(),
+            spills: Spills::default(),
+            directory: Directory::default(),
+            rooms: Rooms::new(),
+            outbox: Outbox::new(config.shards),
+            recent: Recent::new(history),
+            desk: Desk::new(),
+            parked: HashMap::new(),
+            paused: Vec::new(),
+            is_resuming: false,
+            fan_out: Vec::new(),
+            sessions: 0,
+            queued_bytes: 0,
+            queued_bytes_high: 0,
+            conn_queued_bytes_high: 0,
+            messages_numbered: 0,
+            random: config.seed | 1,
+            is_draining: false,
+            config,
+        }
     }
 
     /// A connection was accepted. `None`: full or draining; close it at once, nothing else is owed.
-    pub fn handle_accept(&mut self, now: Now, fx: &mut Effects) -> Option<ConnKey> {
-        None
+    pub fn handle_accept(&mut self, now: Now, _fx: &mut Effects) -> Option<ConnKey> {
+        let is_full = self.conns.len() >= self.config.connections_max.min(CONNECTIONS_MAX);
+        let Some(key) = (!is_full && !self.is_draining).then(|| self.conns.insert()).flatten()
+        else {
+            self.counters.shed += 1;
+            return None;
+        };
+        self.counters.accepted += 1;
+        let tick = tick_of(now.mono);
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.heard = tick;
+        }
+        let deadline = tick + ticks_in(self.config.login_timeout);
+        self.timers.arm(&mut self.conns, key.index(), deadline);
+        Some(key)
     }
-
-    /// Bytes arrived. All are taken: what is not a whole frame yet, or may not be handled yet, is put aside.
-    pub fn handle_receive(&mut self, now: Now, key: ConnKey, bytes: &mut [u8], fx: &mut Effects) {}
-
-    /// A command, parsed: called by `handle_receive`, and by the codecs of the other dialects.
-    pub fn handle_command(
-        &mut self,
-        now: Now,
-        key: ConnKey,
-        correlation: u64,
-        command: Command<'_>,
-        fx: &mut Effects,
-    ) {
-    }
-
-    /// The peer has finished sending (FIN). It may still read.
-    pub fn handle_eof(&mut self, now: Now, key: ConnKey, fx: &mut Effects) {}
-
-    /// The connection broke (reset, or any other error of a receive or a send). An `abort` follows unless there was one.
-    pub fn handle_reset(&mut self, now: Now, key: ConnKey, fx: &mut Effects) {}
 
     /// A send completed with so many bytes; no send is in flight now. If more is queued, `flush` names the key again.
-    pub fn handle_sent(&mut self, now: Now, key: ConnKey, bytes: usize, fx: &mut Effects) {}
-
-    /// No operation is in flight any more and the socket is closed: the key is dead after this. Follows an `abort`.
-    pub fn handle_closed(&mut self, now: Now, key: ConnKey, fx: &mut Effects) {}
-
-    /// Mail from a peer shard.
-    pub fn handle_mail(&mut self, now: Now, mail: &MailBatch, fx: &mut Effects) {}
-
-    /// An answer of the store.
-    pub fn handle_stored(&mut self, now: Now, outcome: &StoreOutcome, fx: &mut Effects) {}
-
-    /// `poll_timeout`'s instant has come. Calling it early does nothing.
-    pub fn handle_timeout(&mut self, now: Now, fx: &mut Effects) {}
-
-    /// The node shuts down: no new sessions; every connection gets what is queued, then a goodbye. Idempotent.
-    pub fn handle_drain(&mut self, now: Now, fx: &mut Effects) {}
-
-    /// Whether nothing is left to do after `handle_drain`: no connection, no outstanding request.
-    #[must_use]
-    pub fn is_drained(&self) -> bool {
-        true
+    pub fn handle_sent(&mut self, now: Now, key: ConnKey, bytes: usize, fx: &mut Effects) {
+        self.counters.bytes_out += bytes as u64;
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let before = conn.queue.bytes;
+        self.nodes.sent(&mut conn.queue, &mut self.pool, bytes);
+        self.queued_bytes -= u64::from(before - conn.queue.bytes);
+        if conn.queue.is_empty() {
+            conn.is_flushing = false;
+            if conn.phase == Phase::Closing {
+                self.advance_close(now, key, fx);
+            }
+        } else if conn.phase != Phase::Aborted {
+            conn.is_flushing = true;
+            fx.flush.push(key);
+        }
     }
 
-    /// What to send now on a connection that has no send in flight; `false` if there is nothing.
-    pub fn poll_transmit<'a>(&'a self, key: ConnKey, out: &mut Transmit<'a>) -> bool {
-        false
+    /// What to send now; `false` if there is nothing, or if a send is in flight.
+    pub fn poll_transmit<'a>(&'a mut self, key: ConnKey, out: &mut Transmit<'a>) -> bool {
+        let Some(conn) = self.conns.get_mut(key) else { return false };
+        if conn.phase == Phase::Aborted {
+            return false;
+        }
+        let is_begun = self.nodes.transmit(&mut conn.queue, &self.pool, out);
+        conn.is_flushing &= !is_begun;
+        is_begun
+    }
+
+    /// Mail from a peer shard.
+    pub fn handle_mail(&mut self, now: Now, batch: &MailBatch, fx: &mut Effects) {
+        let was_choked = self.outbox.is_choked();
+        self.outbox.take_credit(batch);
+        let mut rest = batch.bytes.as_slice();
+        while let Some((mail, len)) = mail::read(&mut rest) {
+            self.outbox.owe(batch.from, mail.class(), len);
+            self.on_mail(now, batch.from, mail, fx);
+        }
+        self.outbox.settle(fx);
+        self.is_resuming |= was_choked && !self.outbox.is_choked();
+        self.resume_paused(now, fx);
+    }
+
+    /// `poll_timeout`'s instant has come. Calling it early does nothing.
+    pub fn handle_timeout(&mut self, now: Now, fx: &mut Effects) {
+        let tick = tick_of(now.mono);
+        while let Some(index) = self.timers.expire(&mut self.conns, tick) {
+            if let Some(key) = self.conns.key_at(index) {
+                self.on_timer(now, key, fx);
+            }
+        }
+        self.directory.purge(seconds(now.mono));
     }
 
     /// When to call `handle_timeout` next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let purge = self.directory.next_purge_s().map(|s| Instant::from_ms(u64::from(s) * 1000));
+        match (self.timers.next(), purge) {
+            (Some(timer), Some(purge)) => Some(timer.min(purge)),
+            (timer, purge) => timer.or(purge),
+        }
+    }
+
+    /// The node shuts down: no new sessions; every connection gets what is queued, then a goodbye. Idempotent.
+    pub fn handle_drain(&mut self, now: Now, fx: &mut Effects) {
+        self.is_draining = true;
+        for index in 0..self.conns.slots() {
+            if let Some(key) = self.conns.key_at(index) {
+                self.close(now, key, wire::CloseReason::Shutdown, fx);
+            }
+        }
+    }
+
+    /// Whether `handle_drain` was called.
+    #[must_use]
+    pub const fn is_draining(&self) -> bool {
+        self.is_draining
+    }
+
+    /// Whether nothing is left to do after `handle_drain`: no connection, no request without an answer.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.is_draining && self.conns.len() == 0 && self.desk.is_idle()
     }
 
     /// Totals.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
+    pub const fn counters(&self) -> &Counters {
         &self.counters
     }
 
     /// What is so now.
     #[must_use]
-    pub fn gauges(&self) -> Gauges {
-        Gauges::default()
+    pub fn gauges(&self, now: Now) -> Gauges {
+        Gauges {
+            connections: self.conns.len().into(),
+            sessions: self.sessions,
+            queued_bytes: self.queued_bytes,
+            queued_bytes_high: self.queued_bytes_high,
+            conn_queued_bytes_high: self.conn_queued_bytes_high.into(),
+            store_outstanding: self.desk.appends().into(),
+            store_stalled: self.desk.is_stalled(now.mono, self.config.store_stall).into(),
+            spill_bytes: self.spills.bytes() as u64,
+            rooms: self.rooms.len() as u64,
+        }
     }
+
+    /// How a connection of this shard is named on other shards.
+    pub(crate) const fn conn_ref(&self, key: ConnKey) -> ConnRef {
+        ConnRef::new(self.config.shard, key)
+    }
+
+    /// The next number of a xorshift sequence (Marsaglia, 2003): for spreading, not for secrets.
+    pub(crate) const fn next_random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+}
+
+/// Whole seconds on the node's clock.
+pub(crate) fn seconds(at: Instant) -> u32 {
+    u32::try_from(at.as_ms() / 1000).unwrap_or(u32::MAX)
 }

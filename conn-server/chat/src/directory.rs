@@ -1,0 +1,129 @@
+//! Where the users live whose home is this shard: user to connection, and the highest epoch seen.
+//!
+//! Invariant: an epoch is accepted once. An entry outlives its session until the token that opened it has expired, so a
+//! token cannot be used again.
+
+use alloc::collections::VecDeque;
+
+use hashbrown::HashMap;
+use wire::UserId;
+
+use crate::conn::ConnRef;
+use crate::limits::{CUT_REASON_KEPT_S, DIRECTORY_CLOSED_MAX};
+
+/// What the home shard knows of a user.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    epoch: u64,
+    session: Option<Occupant>,
+    /// Seconds on the node's clock until which the entry must stay.
+    keep_until_s: u32,
+    /// Why the session before was cut, as a code; zero if it was not.
+    cut: u8,
+}
+
+/// A connection reference that is never zero, so that an entry without a session costs nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Occupant(core::num::NonZeroU64);
+
+impl Occupant {
+    fn new(conn: ConnRef) -> Option<Self> {
+        core::num::NonZeroU64::new(!conn.0).map(Self)
+    }
+    const fn conn(self) -> ConnRef {
+        ConnRef(!self.0.get())
+    }
+}
+
+/// What a login asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub(crate) user: UserId,
+    pub(crate) epoch: u64,
+    pub(crate) keep_until_s: u32,
+    pub(crate) conn: ConnRef,
+}
+
+/// What became of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// The session is the user's; an older one is to be closed.
+    Granted {
+        /// The older session's connection.
+        replaced: Option<ConnRef>,
+        /// Why the session before was cut, or zero.
+        cut: u8,
+    },
+    /// The epoch is not higher than the last.
+    Stale,
+    /// Too many entries wait for their tokens to expire.
+    Full,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    entries: HashMap<u64, Entry>,
+    /// Users whose session ended, by the time at which their entry may go, roughly in order.
+    closed: VecDeque<(u64, u32)>,
+}
+
+impl Directory {
+    pub(crate) fn claim(&mut self, claim: Claim) -> Claimed {
+        if self.closed.len() >= DIRECTORY_CLOSED_MAX {
+            return Claimed::Full;
+        }
+        let session = Occupant::new(claim.conn);
+        let fresh = Entry { epoch: claim.epoch, session, keep_until_s: claim.keep_until_s, cut: 0 };
+        let Some(entry) = self.entries.get_mut(&claim.user.0) else {
+            self.entries.insert(claim.user.0, fresh);
+            return Claimed::Granted { replaced: None, cut: 0 };
+        };
+        if claim.epoch <= entry.epoch {
+            return Claimed::Stale;
+        }
+        let before = core::mem::replace(entry, fresh);
+        Claimed::Granted { replaced: before.session.map(Occupant::conn), cut: before.cut }
+    }
+
+    /// The user's session is over, if it is still this connection's.
+    pub(crate) fn release(&mut self, user: UserId, conn: ConnRef, cut: u8, now_s: u32) {
+        let Some(entry) = self.entries.get_mut(&user.0) else { return };
+        if entry.session.map(Occupant::conn) != Some(conn) {
+            return;
+        }
+        entry.session = None;
+        entry.cut = cut;
+        if cut != 0 {
+            entry.keep_until_s = entry.keep_until_s.max(now_s + CUT_REASON_KEPT_S);
+        }
+        self.closed.push_back((user.0, entry.keep_until_s));
+    }
+
+    /// The user's connection.
+    pub(crate) fn find(&self, user: UserId) -> Option<ConnRef> {
+        self.entries.get(&user.0)?.session.map(Occupant::conn)
+    }
+
+    /// Forgets entries whose time is over; a bounded number per call.
+    pub(crate) fn purge(&mut self, now_s: u32) {
+        const PER_CALL: usize = 256;
+        for _ in 0..PER_CALL {
+            match self.closed.front() {
+                Some((_, until)) if *until <= now_s => {}
+                Some(_) | None => return,
+            }
+            let Some((user, _)) = self.closed.pop_front() else { return };
+            if let Some(entry) = self.entries.get(&user)
+                && entry.session.is_none()
+                && entry.keep_until_s <= now_s
+            {
+                self.entries.remove(&user);
+            }
+        }
+    }
+
+    /// When `purge` has something to do.
+    pub(crate) fn next_purge_s(&self) -> Option<u32> {
+        self.closed.front().map(|(_, until)| *until)
+    }
+}

@@ -1,0 +1,172 @@
+//! What comes from other threads: mail of peer shards, and answers of the store.
+
+use wire::{Kind, MessageId, Reject, Seq, ShardId, Text};
+
+use crate::effects::Effects;
+use crate::mail::{Mail, Refusal};
+use crate::pending::{Asker, Pending, PendingAppend};
+use crate::shard::Shard;
+use crate::store::{StoreFault, StoreOutcome, Stored};
+use crate::time::Now;
+
+impl Shard {
+    /// One piece of mail, from a peer shard or from this one to itself.
+    pub(crate) fn on_mail(&mut self, now: Now, from: ShardId, mail: Mail<'_>, fx: &mut Effects) {
+        match mail {
+            Mail::Claim { claim, correlation } => self.on_claim(now, claim, correlation, fx),
+            Mail::Post(post) => {
+                let asker = Asker {
+                    origin: post.origin,
+                    correlation: post.correlation,
+                    kind: post.kind,
+                    client_message_id: post.client_message_id,
+                };
+                self.accept(now, asker, post.conversation, post.from, post.body, fx);
+            }
+            Mail::Enter { room, origin, correlation } => {
+                self.on_enter(now, from, room, origin, correlation, fx);
+            }
+            Mail::Read(read) => self.on_read(now, read, fx),
+            Mail::ListPart(part) => self.on_list_part(now, from, part, fx),
+            Mail::Deliver { to, frame } => {
+                if let Some(frame) = self.pool.copy(frame) {
+                    self.deliver_here(now, to, frame, fx);
+                }
+            }
+            Mail::DeliverAt { conn, frame } => {
+                if let Some(frame) = self.pool.copy(frame) {
+                    self.deliver_at(now, conn.parts().1, frame, fx);
+                }
+            }
+            Mail::DeliverRoom { room, origin, frame } => {
+                if let Some(frame) = self.pool.copy(frame) {
+                    self.deliver_room_here(now, room, origin, frame, fx);
+                    self.pool.release(frame);
+                }
+            }
+            Mail::Granted { conn, correlation, cut } => {
+                let (_, key) = conn.parts();
+                self.on_granted(now, key, correlation, cut, fx);
+                self.consume_granted(now, from, key, fx);
+            }
+            Mail::Denied { conn, correlation, is_full } => {
+                let (_, key) = conn.parts();
+                self.on_denied(now, key, correlation, is_full, fx);
+                self.consume_granted(now, from, key, fx);
+            }
+            Mail::Close { conn, reason } => self.close(now, conn.parts().1, reason, fx),
+            Mail::Release { user, conn, cut } => {
+                self.directory.release(user, conn, cut, crate::shard::seconds(now.mono));
+            }
+            Mail::Desert { room } => self.rooms.remove_interest(room, from),
+            Mail::Ack(ack) => self.on_ack(now, ack.origin.parts().1, ack, fx),
+            Mail::Refuse(refusal) => {
+                self.on_refusal(now, refusal.origin.parts().1, refusal, fx);
+            }
+            Mail::Reply { origin, is_last, frame } => {
+                self.on_reply(now, origin.parts().1, is_last, frame, fx);
+            }
+            Mail::Entered { origin, correlation, room, head } => {
+                self.on_entered(now, origin.parts().1, correlation, room, head, fx);
+            }
+            Mail::Part { ticket, is_complete, heads } => {
+                self.on_part(now, ticket, is_complete, heads, fx);
+            }
+        }
+    }
+
+    /// What a client sent behind its login waits in the spill, if the answer came from another shard; if it came from
+    /// this one, the bytes are still being handled.
+    fn consume_granted(
+        &mut self,
+        now: Now,
+        from: ShardId,
+        key: crate::conn::ConnKey,
+        fx: &mut Effects,
+    ) {
+        if from != self.config.shard {
+            self.consume_spill(now, key, fx);
+        }
+    }
+
+    /// An answer of the store.
+    pub fn handle_stored(&mut self, now: Now, outcome: &StoreOutcome, fx: &mut Effects) {
+        let Some(pending) = self.desk.close(now.mono, outcome.ticket) else { return };
+        match (pending, &outcome.result) {
+            (Pending::Append(append), Ok(Stored::Appended { seq, message_id, unix_ms })) => {
+                self.on_appended(now, append, (*seq, *message_id, *unix_ms), fx);
+            }
+            (Pending::Append(append), result) => {
+                self.counters.store_faults += 1;
+                if let Some(frame) = append.frame {
+                    self.pool.release(frame);
+                }
+                self.refuse(now, append.asker, reject_of(result), fx);
+            }
+            (
+                Pending::Page { key, correlation, conversation, after },
+                Ok(Stored::Page { messages, is_complete }),
+            ) => {
+                let page = (messages.as_slice(), *is_complete);
+                self.on_page(now, key, correlation, (conversation, after), page, fx);
+            }
+            (Pending::Enter { origin, correlation, room }, Ok(Stored::Head(head))) => {
+                let mail = Mail::Entered { origin, correlation, room, head: *head };
+                self.mail_conn(now, mail, origin, fx);
+            }
+            (Pending::Learn { conversation }, result) => {
+                let head = match result {
+                    Ok(Stored::Head(head)) => Ok(*head),
+                    other => Err(reject_of(other)),
+                };
+                self.unpark(now, conversation, head, fx);
+            }
+            (
+                Pending::Conversations { key, correlation, after },
+                Ok(Stored::Conversations { heads, is_complete }),
+            ) => self.on_heads(now, key, correlation, after, (heads, *is_complete), fx),
+            (pending, result) => self.on_read_fault(now, &pending, reject_of(result), fx),
+        }
+        self.resume_paused(now, fx);
+    }
+
+    fn on_appended(
+        &mut self,
+        now: Now,
+        append: PendingAppend,
+        (seq, message_id, unix_ms): (Seq, MessageId, u64),
+        fx: &mut Effects,
+    ) {
+        let PendingAppend { asker, conversation, from, frame, .. } = append;
+        self.ack(now, asker, conversation, (seq, message_id), fx);
+        let Some(frame) = frame else { return };
+        self.counters.retries += u64::from(message_id.0 != append.message_id);
+        let is_placed = Text::set_place(self.pool.bytes_mut(frame), seq, message_id, unix_ms);
+        assert!(is_placed, "an append's frame is a text");
+        self.deliver(now, asker.origin, conversation, from, frame, fx);
+    }
+
+    fn on_read_fault(&mut self, now: Now, pending: &Pending, reject: Reject, fx: &mut Effects) {
+        self.counters.store_faults += 1;
+        let (origin, correlation, kind) = match *pending {
+            Pending::Page { key, correlation, .. } => (self.conn_ref(key), correlation, Kind::Pull),
+            Pending::Conversations { key, correlation, .. } => {
+                (self.conn_ref(key), correlation, Kind::Conversations)
+            }
+            Pending::Enter { origin, correlation, .. } => (origin, correlation, Kind::JoinRoom),
+            Pending::Append(_) | Pending::Learn { .. } | Pending::Parts(_) => return,
+        };
+        let client_message_id = wire::ClientMessageId(0);
+        let refusal = Refusal { origin, correlation, kind, reject, client_message_id };
+        self.mail_conn(now, Mail::Refuse(refusal), origin, fx);
+    }
+}
+
+/// What a sender is told of a fault; an answer of the wrong kind is the store's bug and never the sender's.
+const fn reject_of(result: &Result<Stored, StoreFault>) -> Reject {
+    match result {
+        Err(StoreFault::Conflict) => Reject::Conflict,
+        Err(StoreFault::Refused) | Ok(_) => Reject::Refused,
+        Err(StoreFault::Busy) => Reject::Busy,
+    }
+}

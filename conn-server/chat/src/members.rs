@@ -1,0 +1,155 @@
+//! Entering and leaving rooms, and a room's messages on their way to its members.
+
+use wire::{ConversationId, Event, Joined, Kind, Left, Reject, RoomId, Seq, ShardId, home_of_room};
+
+use crate::config::Durability;
+use crate::conn::{ConnKey, ConnRef};
+use crate::effects::Effects;
+use crate::frame_pool::FrameId;
+use crate::limits::SESSION_ROOMS_MAX;
+use crate::mail::{Mail, Refusal};
+use crate::pending::Pending;
+use crate::room::Join;
+use crate::shard::Shard;
+use crate::store::{HeadOf, StoreRequest};
+use crate::time::Now;
+
+impl Shard {
+    /// The membership comes first, then the room's last `seq` is asked for: so no later message can be missed.
+    pub(crate) fn on_join(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        room: RoomId,
+        fx: &mut Effects,
+    ) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let is_full = conn.rooms >= SESSION_ROOMS_MAX && !self.rooms.is_member(conn, room);
+        if is_full || self.rooms.join(conn, key.index(), room) == Join::Full {
+            self.counters.room_bound_hits += 1;
+            self.reject(now, key, correlation, Kind::JoinRoom, Reject::TooManyRooms, fx);
+            return;
+        }
+        conn.awaiting += 1;
+        let origin = self.conn_ref(key);
+        let home = home_of_room(room, self.config.shards);
+        if home == self.config.shard {
+            self.on_enter(now, home, room, origin, correlation, fx);
+        } else {
+            let mail = Mail::Enter { room, origin, correlation };
+            self.outbox.post(home, &mail, &mut self.counters, fx);
+        }
+    }
+
+    /// At the room's home: a shard has a member.
+    pub(crate) fn on_enter(
+        &mut self,
+        now: Now,
+        shard: ShardId,
+        room: RoomId,
+        origin: ConnRef,
+        correlation: u64,
+        fx: &mut Effects,
+    ) {
+        let refusal = |reject| Refusal {
+            origin,
+            correlation,
+            kind: Kind::JoinRoom,
+            reject,
+            client_message_id: wire::ClientMessageId(0),
+        };
+        if shard != self.config.shard && !self.rooms.add_interest(room, shard) {
+            self.counters.room_bound_hits += 1;
+            self.mail_conn(now, Mail::Refuse(refusal(Reject::TooManyRooms)), origin, fx);
+            return;
+        }
+        let conversation = ConversationId::room(room);
+        let known = match self.config.durability {
+            Durability::None => Some(self.recent.head(conversation).unwrap_or_default()),
+            Durability::Relaxed => self.recent.head(conversation),
+            Durability::Commit => None,
+        };
+        if let Some(head) = known {
+            self.mail_conn(now, Mail::Entered { origin, correlation, room, head }, origin, fx);
+        } else if self.desk.takes_read() {
+            let pending = Pending::Enter { origin, correlation, room };
+            let ticket = self.desk.open(now.mono, pending);
+            fx.store.requests.push(StoreRequest::Head(HeadOf { ticket, conversation }));
+        } else {
+            self.counters.store_credit_hits += 1;
+            self.mail_conn(now, Mail::Refuse(refusal(Reject::Busy)), origin, fx);
+        }
+    }
+
+    pub(crate) fn on_entered(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        room: RoomId,
+        head: Seq,
+        fx: &mut Effects,
+    ) {
+        self.send(now, key, correlation, Event::Joined(Joined { room, head }), fx);
+        self.answered(now, key, fx);
+    }
+
+    pub(crate) fn on_leave(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        room: RoomId,
+        fx: &mut Effects,
+    ) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if !self.rooms.is_member(conn, room) {
+            self.reject(now, key, correlation, Kind::LeaveRoom, Reject::NotMember, fx);
+            return;
+        }
+        if let Some(deserted) = self.rooms.leave(conn, room) {
+            self.desert(deserted, fx);
+        }
+        self.send(now, key, correlation, Event::Left(Left { room }), fx);
+    }
+
+    /// Ends all memberships of a connection.
+    pub(crate) fn leave_all(&mut self, key: ConnKey, fx: &mut Effects) {
+        while let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.rooms > 0) {
+            if let Some(deserted) = self.rooms.leave_first(conn) {
+                self.desert(deserted, fx);
+            }
+        }
+    }
+
+    /// No member is left on this shard: the room's home need not send here any more.
+    fn desert(&mut self, room: RoomId, fx: &mut Effects) {
+        let home = home_of_room(room, self.config.shards);
+        if home != self.config.shard {
+            self.outbox.post(home, &Mail::Desert { room }, &mut self.counters, fx);
+        }
+    }
+
+    /// Queues a room's message for its members on this shard, but its sender. The caller's hold stays the caller's.
+    pub(crate) fn deliver_room_here(
+        &mut self,
+        now: Now,
+        room: RoomId,
+        origin: ConnRef,
+        frame: FrameId,
+        fx: &mut Effects,
+    ) {
+        let mut members = core::mem::take(&mut self.fan_out);
+        members.clear();
+        self.rooms.members_into(room, &mut members);
+        for index in &members {
+            let Some(key) = self.conns.key_at(*index) else { continue };
+            if self.conn_ref(key) != origin {
+                self.pool.hold(frame);
+                self.deliver_at(now, key, frame, fx);
+            }
+        }
+        self.fan_out = members;
+    }
+}

@@ -1,0 +1,442 @@
+//! A message's way: from its sender to its conversation's home, there into its place, and out to its recipients.
+
+use alloc::vec::Vec;
+
+use wire::{
+    Acked, ClientMessageId, ConversationId, Event, Kind, Message, MessageId, Reject, SendRoom,
+    SendText, Seq, Text, UserId, home_of_user,
+};
+
+use crate::config::Durability;
+use crate::conn::{ConnKey, ConnRef};
+use crate::effects::Effects;
+use crate::frame_pool::FrameId;
+use crate::limits::CONN_AWAITING_LOW;
+use crate::mail::{Ack, Mail, Post, Refusal};
+use crate::pending::{Asker, Pending, PendingAppend};
+use crate::recent::{Recent, body_hash};
+use crate::shard::Shard;
+use crate::store::{Append, HeadOf, StoreRequest};
+use crate::time::Now;
+
+/// A message that waits for its conversation's last `seq` (durability `relaxed`).
+#[derive(Debug)]
+pub(crate) struct Parked {
+    asker: Asker,
+    from: UserId,
+    body: Vec<u8>,
+}
+
+impl Shard {
+    pub(crate) fn on_send_text(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        text: SendText<'_>,
+        fx: &mut Effects,
+    ) {
+        let Some(from) = self.conns.get(key).map(|conn| conn.user) else { return };
+        let conversation = ConversationId::private(from, text.to);
+        let asker = self.asker(key, correlation, Kind::SendText, text.client_message_id);
+        self.on_send(now, key, asker, conversation, text.body, fx);
+    }
+
+    pub(crate) fn on_send_room(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        text: SendRoom<'_>,
+        fx: &mut Effects,
+    ) {
+        let is_member =
+            self.conns.get(key).is_some_and(|conn| self.rooms.is_member(conn, text.room));
+        let asker = self.asker(key, correlation, Kind::SendRoom, text.client_message_id);
+        if !is_member {
+            let message = (asker.kind, asker.client_message_id);
+            self.reject_message(now, key, correlation, message, Reject::NotMember, fx);
+            return;
+        }
+        self.on_send(now, key, asker, ConversationId::room(text.room), text.body, fx);
+    }
+
+    const fn asker(
+        &self,
+        key: ConnKey,
+        correlation: u64,
+        kind: Kind,
+        id: ClientMessageId,
+    ) -> Asker {
+        Asker { origin: self.conn_ref(key), correlation, kind, client_message_id: id }
+    }
+
+    fn on_send(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        asker: Asker,
+        conversation: ConversationId,
+        body: &[u8],
+        fx: &mut Effects,
+    ) {
+        self.counters.messages_in += 1;
+        if body.is_empty() || body.len() > self.config.body_bytes_max as usize {
+            let message = (asker.kind, asker.client_message_id);
+            self.reject_message(now, key, asker.correlation, message, Reject::BodySize, fx);
+            return;
+        }
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.awaiting += 1;
+        let from = conn.user;
+        let home = conversation.home(self.config.shards);
+        if home == self.config.shard {
+            self.accept(now, asker, conversation, from, body, fx);
+            return;
+        }
+        let post = Post {
+            conversation,
+            from,
+            client_message_id: asker.client_message_id,
+            correlation: asker.correlation,
+            kind: asker.kind,
+            origin: asker.origin,
+            body,
+        };
+        self.outbox.post(home, &Mail::Post(post), &mut self.counters, fx);
+    }
+
+    /// At the conversation's home.
+    pub(crate) fn accept(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        conversation: ConversationId,
+        from: UserId,
+        body: &[u8],
+        fx: &mut Effects,
+    ) {
+        match self.config.durability {
+            Durability::Commit => self.accept_commit(now, asker, conversation, from, body, fx),
+            Durability::None | Durability::Relaxed => {
+                if self.is_retry(now, asker, conversation, from, body, fx) {
+                    return;
+                }
+                if self.recent.head(conversation).is_some() {
+                    self.accept_placed(now, asker, conversation, from, body, fx);
+                } else {
+                    self.accept_unknown(now, asker, conversation, from, body, fx);
+                }
+            }
+        }
+    }
+
+    /// Durability `commit`: the store gives the place; nobody hears of the message before it is on disk.
+    fn accept_commit(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        conversation: ConversationId,
+        from: UserId,
+        body: &[u8],
+        fx: &mut Effects,
+    ) {
+        if !self.store_takes(now, body.len()) {
+            self.refuse(now, asker, Reject::Busy, fx);
+            return;
+        }
+        let message_id = self.next_message_id();
+        let Some(frame) = self.encode_text(now, conversation, (Seq(0), message_id), from, body)
+        else {
+            self.refuse(now, asker, Reject::BodySize, fx);
+            return;
+        };
+        self.append(now, asker, conversation, from, (None, message_id, Some(frame)), body, fx);
+    }
+
+    /// The conversation's last `seq` is known here: the place is given here.
+    fn accept_placed(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        conversation: ConversationId,
+        from: UserId,
+        body: &[u8],
+        fx: &mut Effects,
+    ) {
+        let is_stored = self.config.durability == Durability::Relaxed;
+        if is_stored && !self.store_takes(now, body.len()) {
+            self.refuse(now, asker, Reject::Busy, fx);
+            return;
+        }
+        let Some(seq) = self.recent.next_seq(conversation) else { return };
+        let place = (seq, self.next_message_id());
+        let Some(frame) = self.encode_text(now, conversation, place, from, body) else { return };
+        let id = asker.client_message_id;
+        let remembered = Recent::remembered(conversation, from, id, place, body_hash(body), frame);
+        self.recent.remember(remembered, &mut self.pool, &mut self.counters);
+        if is_stored {
+            self.append(now, asker, conversation, from, (Some(seq), place.1, None), body, fx);
+        } else {
+            self.ack(now, asker, conversation, place, fx);
+        }
+        self.deliver(now, asker.origin, conversation, from, frame, fx);
+    }
+
+    /// A conversation that this shard has not seen: new under `none`, asked for under `relaxed`.
+    fn accept_unknown(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        conversation: ConversationId,
+        from: UserId,
+        body: &[u8],
+        fx: &mut Effects,
+    ) {
+        if !self.recent.has_room() {
+            self.counters.conversation_bound_hits += 1;
+            if self.config.durability == Durability::None || self.desk.appends() > 0 {
+                self.refuse(now, asker, Reject::Busy, fx);
+                return;
+            }
+            self.recent.forget_heads();
+        }
+        if self.config.durability == Durability::None {
+            self.recent.learn(conversation, Seq(0));
+            self.accept_placed(now, asker, conversation, from, body, fx);
+            return;
+        }
+        if !self.store_takes(now, body.len()) || !self.desk.takes_read() {
+            self.refuse(now, asker, Reject::Busy, fx);
+            return;
+        }
+        let waiting = self.parked.entry(conversation).or_default();
+        waiting.push(Parked { asker, from, body: body.to_vec() });
+        // One question for all that wait; the connections' unanswered commands bound how many do.
+        if waiting.len() == 1 {
+            let ticket = self.desk.open(now.mono, Pending::Learn { conversation });
+            fx.store.requests.push(StoreRequest::Head(HeadOf { ticket, conversation }));
+        }
+    }
+
+    /// The conversation's last `seq` is known now, or the store could not say.
+    pub(crate) fn unpark(
+        &mut self,
+        now: Now,
+        conversation: ConversationId,
+        head: Result<Seq, Reject>,
+        fx: &mut Effects,
+    ) {
+        if let Ok(head) = head {
+            self.recent.learn(conversation, head);
+        }
+        for Parked { asker, from, body } in self.parked.remove(&conversation).unwrap_or_default() {
+            match head {
+                Ok(_) => self.accept(now, asker, conversation, from, &body, fx),
+                Err(reject) => self.refuse(now, asker, reject, fx),
+            }
+        }
+    }
+
+    /// A retry gets the first answer again, and is pushed again: receivers drop a `seq` that they have.
+    fn is_retry(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        conversation: ConversationId,
+        from: UserId,
+        body: &[u8],
+        fx: &mut Effects,
+    ) -> bool {
+        let Some(known) = self.recent.find(from, asker.client_message_id).copied() else {
+            return false;
+        };
+        self.counters.retries += 1;
+        if known.conversation != conversation || known.body_hash != body_hash(body) {
+            self.refuse(now, asker, Reject::Conflict, fx);
+            return true;
+        }
+        let place = (known.seq, known.message_id);
+        if self.config.durability == Durability::Relaxed {
+            if !self.store_takes(now, body.len()) {
+                self.refuse(now, asker, Reject::Busy, fx);
+                return true;
+            }
+            // The first append may have failed; writing the same place again does no harm.
+            self.append(now, asker, conversation, from, (Some(place.0), place.1, None), body, fx);
+        } else {
+            self.ack(now, asker, conversation, place, fx);
+        }
+        if let Some(frame) = self.encode_text(now, conversation, place, from, body) {
+            self.deliver(now, asker.origin, conversation, from, frame, fx);
+        }
+        true
+    }
+
+    fn store_takes(&mut self, now: Now, bytes: usize) -> bool {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let takes = self.desk.takes_append(bytes)
+            && !self.desk.is_stalled(now.mono, self.config.store_stall);
+        self.counters.store_credit_hits += u64::from(!takes);
+        takes
+    }
+
+    fn append(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        conversation: ConversationId,
+        from: UserId,
+        (seq, message_id, frame): (Option<Seq>, MessageId, Option<FrameId>),
+        body: &[u8],
+        fx: &mut Effects,
+    ) {
+        let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let pending =
+            PendingAppend { asker, conversation, from, frame, message_id: message_id.0, bytes };
+        let ticket = self.desk.open(now.mono, Pending::Append(pending));
+        let start = u32::try_from(fx.store.bytes.len()).unwrap_or(u32::MAX);
+        fx.store.bytes.extend_from_slice(body);
+        fx.store.requests.push(StoreRequest::Append(Append {
+            ticket,
+            conversation,
+            seq,
+            message_id,
+            from,
+            client_message_id: asker.client_message_id,
+            unix_ms: now.unix_ms,
+            body: start..start + bytes,
+        }));
+    }
+
+    const fn next_message_id(&mut self) -> MessageId {
+        let id = self.config.message_id_base + self.messages_numbered;
+        self.messages_numbered += 1;
+        MessageId(id)
+    }
+
+    fn encode_text(
+        &mut self,
+        now: Now,
+        conversation: ConversationId,
+        (seq, message_id): (Seq, MessageId),
+        from: UserId,
+        body: &[u8],
+    ) -> Option<FrameId> {
+        let text = Text { conversation, seq, message_id, from, unix_ms: now.unix_ms, body };
+        self.pool.encode(&Message::Event(Event::Text(text)), 0)
+    }
+
+    /// Tells the sender that its message is accepted.
+    pub(crate) fn ack(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        conversation: ConversationId,
+        (seq, message_id): (Seq, MessageId),
+        fx: &mut Effects,
+    ) {
+        let Asker { origin, correlation, client_message_id, .. } = asker;
+        let ack = Ack { origin, correlation, conversation, seq, message_id, client_message_id };
+        self.mail_conn(now, Mail::Ack(ack), origin, fx);
+    }
+
+    /// Tells the sender that its message is refused.
+    pub(crate) fn refuse(&mut self, now: Now, asker: Asker, reject: Reject, fx: &mut Effects) {
+        let Asker { origin, correlation, kind, client_message_id } = asker;
+        let refusal = Refusal { origin, correlation, kind, reject, client_message_id };
+        self.mail_conn(now, Mail::Refuse(refusal), origin, fx);
+    }
+
+    pub(crate) fn on_ack(&mut self, now: Now, key: ConnKey, ack: Ack, fx: &mut Effects) {
+        self.counters.acked += 1;
+        let Ack { conversation, seq, message_id, client_message_id, .. } = ack;
+        let acked = Acked { conversation, seq, message_id, client_message_id };
+        self.send(now, key, ack.correlation, Event::Acked(acked), fx);
+        self.answered(now, key, fx);
+    }
+
+    pub(crate) fn on_refusal(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        refusal: Refusal,
+        fx: &mut Effects,
+    ) {
+        let message = (refusal.kind, refusal.client_message_id);
+        self.reject_message(now, key, refusal.correlation, message, refusal.reject, fx);
+        self.answered(now, key, fx);
+    }
+
+    /// One command less without an answer.
+    pub(crate) fn answered(&mut self, now: Now, key: ConnKey, fx: &mut Effects) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.awaiting = conn.awaiting.saturating_sub(1);
+        self.is_resuming |= conn.is_paused && conn.awaiting < CONN_AWAITING_LOW;
+        if conn.awaiting == 0 {
+            self.advance_close(now, key, fx);
+        }
+    }
+
+    /// Sends a text's frame to everyone in its conversation but its sender. Ends the caller's hold of the frame.
+    pub(crate) fn deliver(
+        &mut self,
+        now: Now,
+        origin: ConnRef,
+        conversation: ConversationId,
+        from: UserId,
+        frame: FrameId,
+        fx: &mut Effects,
+    ) {
+        if let Some(room) = conversation.as_room() {
+            self.deliver_room_here(now, room, origin, frame, fx);
+            for shard in self.rooms.interested(room) {
+                let mail = Mail::DeliverRoom { room, origin, frame: self.pool.bytes(frame) };
+                self.outbox.post(*shard, &mail, &mut self.counters, fx);
+            }
+            self.pool.release(frame);
+            return;
+        }
+        match conversation.peer_of(from) {
+            Some(to) if to != from => self.deliver_user(now, to, frame, fx),
+            // Notes to oneself have nobody else to go to.
+            Some(_) | None => self.pool.release(frame),
+        }
+    }
+
+    fn deliver_user(&mut self, now: Now, to: UserId, frame: FrameId, fx: &mut Effects) {
+        let home = home_of_user(to, self.config.shards);
+        if home == self.config.shard {
+            self.deliver_here(now, to, frame, fx);
+            return;
+        }
+        let mail = Mail::Deliver { to, frame: self.pool.bytes(frame) };
+        self.outbox.post(home, &mail, &mut self.counters, fx);
+        self.pool.release(frame);
+    }
+
+    /// At the recipient's home.
+    pub(crate) fn deliver_here(&mut self, now: Now, to: UserId, frame: FrameId, fx: &mut Effects) {
+        let Some(conn) = self.directory.find(to) else {
+            self.counters.offline += 1;
+            self.pool.release(frame);
+            return;
+        };
+        let (shard, key) = conn.parts();
+        if shard == self.config.shard {
+            self.deliver_at(now, key, frame, fx);
+            return;
+        }
+        let mail = Mail::DeliverAt { conn, frame: self.pool.bytes(frame) };
+        self.outbox.post(shard, &mail, &mut self.counters, fx);
+        self.pool.release(frame);
+    }
+
+    pub(crate) fn deliver_at(&mut self, now: Now, key: ConnKey, frame: FrameId, fx: &mut Effects) {
+        if self.push(now, key, frame, fx) {
+            self.counters.delivered += 1;
+        } else {
+            self.counters.offline += 1;
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Frames out: into a connection's queue, within its bound and the shard's.
+
+use alloc::vec::Vec;
+
+use wire::{ClientMessageId, CloseReason, Event, Kind, Message, Reject, Rejected};
+
+use crate::conn::{ConnKey, Phase};
+use crate::effects::Effects;
+use crate::frame_pool::FrameId;
+use crate::limits::{
+    BUSY_RETRY_MS, CONN_QUEUE_BYTES_MAX, SHARD_QUEUE_BYTES_LOW, SHARD_QUEUE_BYTES_MAX,
+};
+use crate::shard::Shard;
+use crate::time::Now;
+
+impl Shard {
+    /// Queues a frame; its hold passes to the queue, or ends if the connection takes nothing any more. Whether it was
+    /// queued.
+    pub(crate) fn push(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        frame: FrameId,
+        fx: &mut Effects,
+    ) -> bool {
+        let conn = self.conns.get_mut(key).filter(|conn| {
+            conn.is_open() || (conn.phase == Phase::Closing && !conn.is_goodbye_queued)
+        });
+        let Some(conn) = conn else {
+            self.pool.release(frame);
+            return false;
+        };
+        self.queued_bytes += u64::from(frame.charge());
+        self.queued_bytes_high = self.queued_bytes_high.max(self.queued_bytes);
+        self.nodes.push(&mut conn.queue, frame);
+        self.conn_queued_bytes_high = self.conn_queued_bytes_high.max(conn.queue.bytes);
+        if !conn.is_flushing {
+            conn.is_flushing = true;
+            fx.flush.push(key);
+        }
+        if conn.queue.bytes > CONN_QUEUE_BYTES_MAX && conn.reason != Some(CloseReason::Slow) {
+            self.close_slow(now, key, fx);
+        } else if self.queued_bytes > SHARD_QUEUE_BYTES_MAX {
+            self.relieve(now, fx);
+        }
+        true
+    }
+
+    /// Encodes an event and queues it.
+    pub(crate) fn send(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        event: Event<'_>,
+        fx: &mut Effects,
+    ) {
+        if let Some(frame) = self.pool.encode(&Message::Event(event), correlation) {
+            self.push(now, key, frame, fx);
+        }
+    }
+
+    /// Answers a command with a refusal.
+    pub(crate) fn reject(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        kind: Kind,
+        reject: Reject,
+        fx: &mut Effects,
+    ) {
+        self.reject_message(now, key, correlation, (kind, ClientMessageId(0)), reject, fx);
+    }
+
+    /// Answers a message with a refusal.
+    pub(crate) fn reject_message(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        (kind, client_message_id): (Kind, ClientMessageId),
+        reject: Reject,
+        fx: &mut Effects,
+    ) {
+        self.counters.rejected += 1;
+        self.counters.busy += u64::from(reject == Reject::Busy);
+        let rejected = Rejected {
+            reject: reject.code(),
+            kind: kind as u8,
+            retry_after_ms: if reject.is_retryable() { BUSY_RETRY_MS } else { 0 },
+            client_message_id,
+        };
+        self.send(now, key, correlation, Event::Rejected(rejected), fx);
+    }
+
+    /// The shard's budget is used up: the longest queues are closed until there is room again.
+    fn relieve(&mut self, now: Now, fx: &mut Effects) {
+        self.counters.queue_budget_hits += 1;
+        let mut queues: Vec<(u32, ConnKey)> = (0..self.conns.slots())
+            .filter_map(|index| {
+                let key = self.conns.key_at(index)?;
+                let conn = self.conns.get(key)?;
+                (conn.reason != Some(CloseReason::Slow) && conn.queue.bytes > 0)
+                    .then_some((conn.queue.bytes, key))
+            })
+            .collect();
+        queues.sort_unstable_by_key(|(bytes, _)| core::cmp::Reverse(*bytes));
+        for (_, key) in queues {
+            if self.queued_bytes <= SHARD_QUEUE_BYTES_LOW {
+                break;
+            }
+            self.close_slow(now, key, fx);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Bytes in: frames are cut out and parsed in place; what must wait is put aside.
+
+use wire::{Command, FrameError, FrameView, Message, Reject, split_frame};
+
+use crate::conn::{ConnKey, NONE, Phase};
+use crate::effects::Effects;
+use crate::limits::{CONN_AWAITING_LOW, CONN_AWAITING_MAX};
+use crate::shard::Shard;
+use crate::time::Now;
+use crate::timers::tick_of;
+
+impl Shard {
+    /// Bytes arrived. All are taken: what is not a whole frame yet, or may not be handled yet, is put aside.
+    pub fn handle_receive(&mut self, now: Now, key: ConnKey, bytes: &mut [u8], fx: &mut Effects) {
+        self.counters.bytes_in += bytes.len() as u64;
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.heard = tick_of(now.mono);
+        if !conn.is_open() {
+            return;
+        }
+        if conn.spill == NONE && !conn.is_held() {
+            let used = self.consume(now, key, bytes, fx);
+            self.put_aside(now, key, bytes.get(used..).unwrap_or_default(), fx);
+        } else {
+            self.put_aside(now, key, bytes, fx);
+            self.consume_spill(now, key, fx);
+        }
+    }
+
+    /// Handles whole frames until none is left, or the connection must wait or is closed; returns the bytes handled.
+    fn consume(&mut self, now: Now, key: ConnKey, bytes: &[u8], fx: &mut Effects) -> usize {
+        let mut rest = bytes;
+        while self.conns.get(key).is_some_and(|conn| conn.is_open() && !conn.is_held()) {
+            let parsed = match split_frame(rest) {
+                Ok(None) => break,
+                Ok(Some((frame, after))) => FrameView::parse(frame).map(|view| (view, after)),
+                Err(error) => Err(error),
+            };
+            match parsed.map(|(view, after)| (view.correlation(), view.message(), after)) {
+                Ok((correlation, Message::Command(command), after)) => {
+                    if self.must_wait(key, &command) {
+                        self.pause(key, fx);
+                        break;
+                    }
+                    rest = after;
+                    self.handle_command(now, key, correlation, command, fx);
+                }
+                // An event is for a node to send.
+                Ok((_, Message::Event(_), _)) => self.violate(now, key, FrameError::Kind, fx),
+                Err(error) => self.violate(now, key, error, fx),
+            }
+        }
+        bytes.len() - rest.len()
+    }
+
+    /// Goes on with what was put aside.
+    pub(crate) fn consume_spill(&mut self, now: Now, key: ConnKey, fx: &mut Effects) {
+        let Some(conn) = self.conns.get(key) else { return };
+        if conn.is_held() || conn.spill == NONE {
+            return;
+        }
+        let bytes = self.spills.take(conn.spill);
+        let mut used = self.consume(now, key, &bytes, fx);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if !conn.is_open() {
+            used = bytes.len();
+        }
+        self.spills.put_back(&mut conn.spill, bytes, used);
+    }
+
+    fn put_aside(&mut self, now: Now, key: ConnKey, bytes: &[u8], fx: &mut Effects) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if bytes.is_empty() || !conn.is_open() {
+            return;
+        }
+        self.counters.spills += 1;
+        if !self.spills.append(&mut conn.spill, bytes) {
+            self.counters.spill_refused += 1;
+            self.close(now, key, wire::CloseReason::Full, fx);
+        }
+    }
+
+    /// Whether a command has to wait for credit: one that may cause mail, or one more beyond the unanswered.
+    fn must_wait(&self, key: ConnKey, command: &Command<'_>) -> bool {
+        match command {
+            Command::Heartbeat | Command::Logout => false,
+            Command::Login(_) | Command::LeaveRoom(_) => self.outbox.is_choked(),
+            Command::SendText(_)
+            | Command::SendRoom(_)
+            | Command::JoinRoom(_)
+            | Command::Pull(_)
+            | Command::Conversations(_) => {
+                self.outbox.is_choked()
+                    || self.conns.get(key).is_some_and(|conn| conn.awaiting >= CONN_AWAITING_MAX)
+            }
+        }
+    }
+
+    fn pause(&mut self, key: ConnKey, fx: &mut Effects) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.is_paused = true;
+        self.counters.paused += 1;
+        self.paused.push(key);
+        // The driver drains `pause` before `resume`: one that was to be resumed in this turn just stays as it was.
+        match fx.resume.iter().position(|other| *other == key) {
+            Some(at) => drop(fx.resume.swap_remove(at)),
+            None => fx.pause.push(key),
+        }
+    }
+
+    /// Lets paused connections go on, if what they wait for has come.
+    pub(crate) fn resume_paused(&mut self, now: Now, fx: &mut Effects) {
+        if !core::mem::take(&mut self.is_resuming) || self.outbox.is_choked() {
+            return;
+        }
+        for key in core::mem::take(&mut self.paused) {
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            if !conn.is_paused {
+                continue;
+            }
+            if conn.awaiting >= CONN_AWAITING_LOW {
+                self.paused.push(key);
+                continue;
+            }
+            self.resume(key, fx);
+            self.consume_spill(now, key, fx);
+        }
+    }
+
+    /// Tells the driver to receive again.
+    pub(crate) fn resume(&mut self, key: ConnKey, fx: &mut Effects) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if !core::mem::take(&mut conn.is_paused) {
+            return;
+        }
+        match fx.pause.iter().position(|other| *other == key) {
+            Some(at) => drop(fx.pause.swap_remove(at)),
+            None => fx.resume.push(key),
+        }
+    }
+
+    /// A command, parsed: called by `handle_receive`, and by the codecs of the other dialects.
+    pub fn handle_command(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        command: Command<'_>,
+        fx: &mut Effects,
+    ) {
+        self.counters.commands += 1;
+        let Some(phase) = self.conns.get(key).map(|conn| conn.phase) else { return };
+        match (phase, command) {
+            (Phase::Fresh, Command::Login(login)) => {
+                self.on_login(now, key, correlation, login, fx);
+            }
+            (Phase::Fresh, command) => {
+                // Nothing but login is served before login; one mistake is told, then the connection ends.
+                self.reject(now, key, correlation, command.kind(), Reject::NotLoggedIn, fx);
+                self.counters.violations += 1;
+                self.close(now, key, wire::CloseReason::Violation, fx);
+            }
+            (Phase::Online, command) => self.on_command(now, key, correlation, command, fx),
+            (
+                Phase::Free | Phase::Claiming | Phase::Closing | Phase::Lingering | Phase::Aborted,
+                _,
+            ) => {}
+        }
+    }
+
+    fn on_command(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        command: Command<'_>,
+        fx: &mut Effects,
+    ) {
+        match command {
+            Command::Heartbeat => self.on_heartbeat(now, key, correlation, fx),
+            Command::SendText(text) => self.on_send_text(now, key, correlation, text, fx),
+            Command::SendRoom(text) => self.on_send_room(now, key, correlation, text, fx),
+            Command::Pull(pull) => self.on_pull(now, key, correlation, pull, fx),
+            Command::Conversations(query) => {
+                self.on_conversations(now, key, correlation, query, fx);
+            }
+            Command::JoinRoom(join) => self.on_join(now, key, correlation, join.room, fx),
+            Command::LeaveRoom(leave) => self.on_leave(now, key, correlation, leave.room, fx),
+            Command::Logout => self.close(now, key, wire::CloseReason::Logout, fx),
+            Command::Login(_) => {
+                let kind = command.kind();
+                self.reject(now, key, correlation, kind, Reject::AlreadyLoggedIn, fx);
+            }
+        }
+    }
+
+    /// The peer broke the protocol.
+    fn violate(&mut self, now: Now, key: ConnKey, error: FrameError, fx: &mut Effects) {
+        self.counters.violations += 1;
+        self.counters.count_violation(error);
+        self.close(now, key, wire::CloseReason::Violation, fx);
+    }
+}

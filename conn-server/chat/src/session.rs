@@ -1,0 +1,189 @@
+//! Sessions: login by token, the user's home, heartbeat and expiry.
+
+use wire::{CloseReason, Event, Kind, Login, Reject, UserId, Welcome, home_of_user};
+
+use crate::config::Config;
+use crate::conn::{Conn, ConnKey, ConnRef, Phase};
+use crate::directory::{Claim, Claimed};
+use crate::effects::Effects;
+use crate::mail::Mail;
+use crate::shard::{Shard, seconds};
+use crate::time::Now;
+use crate::timers::{tick_of, ticks_in};
+
+fn millis(span: core::time::Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
+}
+
+impl Shard {
+    pub(crate) fn on_login(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        login: Login<'_>,
+        fx: &mut Effects,
+    ) {
+        let Config { token_key, node, incarnation, .. } = &self.config;
+        let verified = token_key.verify(login.token, node, *incarnation, now.mono.as_ms());
+        let (Ok(token), Some(conn)) = (verified, self.conns.get_mut(key)) else {
+            self.counters.logins_refused += 1;
+            self.close(now, key, CloseReason::BadToken, fx);
+            return;
+        };
+        conn.user = token.user;
+        conn.epoch = token.epoch.0;
+        conn.phase = Phase::Claiming;
+        // One second more than the token's own, so that rounding never ends an entry before its token.
+        let keep_until_s = u32::try_from(token.expires_ms / 1000 + 1).unwrap_or(u32::MAX);
+        let conn = self.conn_ref(key);
+        let claim = Claim { user: token.user, epoch: token.epoch.0, keep_until_s, conn };
+        let home = home_of_user(token.user, self.config.shards);
+        if home == self.config.shard {
+            self.on_claim(now, claim, correlation, fx);
+        } else {
+            self.outbox.post(home, &Mail::Claim { claim, correlation }, &mut self.counters, fx);
+        }
+    }
+
+    /// At the user's home: the newest login wins.
+    pub(crate) fn on_claim(&mut self, now: Now, claim: Claim, correlation: u64, fx: &mut Effects) {
+        let conn = claim.conn;
+        let mail = match self.directory.claim(claim) {
+            Claimed::Granted { replaced, cut } => {
+                if let Some(old) = replaced {
+                    self.counters.replaced += 1;
+                    self.mail_conn(
+                        now,
+                        Mail::Close { conn: old, reason: CloseReason::Replaced },
+                        old,
+                        fx,
+                    );
+                }
+                Mail::Granted { conn, correlation, cut }
+            }
+            Claimed::Stale => Mail::Denied { conn, correlation, is_full: false },
+            Claimed::Full => Mail::Denied { conn, correlation, is_full: true },
+        };
+        self.mail_conn(now, mail, conn, fx);
+    }
+
+    /// Hands mail to a connection's shard: at once if that is this one.
+    pub(crate) fn mail_conn(&mut self, now: Now, mail: Mail<'_>, conn: ConnRef, fx: &mut Effects) {
+        let (shard, _) = conn.parts();
+        if shard == self.config.shard {
+            self.on_mail(now, shard, mail, fx);
+        } else {
+            self.outbox.post(shard, &mail, &mut self.counters, fx);
+        }
+    }
+
+    pub(crate) fn on_granted(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        cut: u8,
+        fx: &mut Effects,
+    ) {
+        // A connection that closed meanwhile has sent its release behind its claim.
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.phase == Phase::Claiming)
+        else {
+            return;
+        };
+        conn.phase = Phase::Online;
+        let (user, epoch) = (conn.user, wire::Epoch(conn.epoch));
+        self.sessions += 1;
+        self.counters.logins += 1;
+        let deadline = tick_of(now.mono) + ticks_in(self.config.heartbeat_timeout);
+        self.timers.arm(&mut self.conns, key.index(), deadline);
+        let home = home_of_user(user, self.config.shards);
+        let welcome = Welcome {
+            user,
+            epoch,
+            heartbeat_interval_ms: millis(self.config.heartbeat_interval),
+            heartbeat_timeout_ms: millis(self.config.heartbeat_timeout),
+            body_bytes_max: self.config.body_bytes_max,
+            home_port: self.config.shard_ports.get(usize::from(home.0)).copied().unwrap_or(0),
+            previous_close: cut,
+        };
+        self.send(now, key, correlation, Event::Welcome(welcome), fx);
+    }
+
+    pub(crate) fn on_denied(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        is_full: bool,
+        fx: &mut Effects,
+    ) {
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.phase == Phase::Claiming)
+        else {
+            return;
+        };
+        self.counters.logins_refused += 1;
+        if is_full {
+            conn.phase = Phase::Fresh;
+            self.reject(now, key, correlation, Kind::Login, Reject::Busy, fx);
+        } else {
+            self.close(now, key, CloseReason::BadToken, fx);
+        }
+    }
+
+    /// Ends the directory entry of a session, wherever it is.
+    pub(crate) fn release_user(
+        &mut self,
+        now: Now,
+        user: UserId,
+        key: ConnKey,
+        cut: u8,
+        fx: &mut Effects,
+    ) {
+        let conn = self.conn_ref(key);
+        let home = home_of_user(user, self.config.shards);
+        if home == self.config.shard {
+            self.directory.release(user, conn, cut, seconds(now.mono));
+        } else {
+            let mail = Mail::Release { user, conn, cut };
+            self.outbox.post(home, &mail, &mut self.counters, fx);
+        }
+    }
+
+    pub(crate) fn on_heartbeat(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        fx: &mut Effects,
+    ) {
+        self.counters.heartbeats += 1;
+        self.send(now, key, correlation, Event::HeartbeatAck, fx);
+    }
+
+    /// A connection's timer has come: what that means depends on where it is in its life.
+    pub(crate) fn on_timer(&mut self, now: Now, key: ConnKey, fx: &mut Effects) {
+        let Some(Conn { phase, heard, .. }) = self.conns.get(key) else { return };
+        match phase {
+            Phase::Fresh | Phase::Claiming => {
+                self.counters.login_timeouts += 1;
+                self.close(now, key, CloseReason::LoginTimeout, fx);
+            }
+            Phase::Online => {
+                // Receiving only notes the tick; the deadline moves when it has come.
+                let deadline = heard + ticks_in(self.config.heartbeat_timeout);
+                if deadline > tick_of(now.mono) {
+                    self.timers.arm(&mut self.conns, key.index(), deadline);
+                } else {
+                    self.counters.expired += 1;
+                    self.close(now, key, CloseReason::Expired, fx);
+                }
+            }
+            Phase::Closing | Phase::Lingering => {
+                self.counters.deadline_cuts += 1;
+                self.abort(now, key, fx);
+            }
+            Phase::Free | Phase::Aborted => {}
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Bytes put aside: the tails of torn frames, and what arrived for connections that must wait.
+
+use alloc::vec::Vec;
+
+use crate::conn::NONE;
+use crate::limits::{CONN_SPILL_BYTES_MAX, SHARD_SPILL_BYTES_MAX, SPILL_SPARE_MAX};
+
+/// A spare buffer larger than this is given back rather than kept.
+const SPARE_BYTES_MAX: usize = 8 * 1024;
+
+/// All spills of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Spills {
+    spills: Vec<Vec<u8>>,
+    free: Vec<u32>,
+    spare: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Spills {
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Puts bytes behind what is there; makes the spill if there is none. `false`, with nothing done, beyond a bound.
+    pub(crate) fn append(&mut self, spill: &mut u32, bytes: &[u8]) -> bool {
+        let held = self.spills.get(*spill as usize).map_or(0, Vec::len);
+        if held + bytes.len() > CONN_SPILL_BYTES_MAX
+            || self.bytes + bytes.len() > SHARD_SPILL_BYTES_MAX
+        {
+            return false;
+        }
+        if *spill == NONE {
+            *spill = self.free.pop().unwrap_or_else(|| {
+                self.spills.push(Vec::new());
+                u32::try_from(self.spills.len() - 1).unwrap_or(NONE)
+            });
+            if let (Some(place), Some(spare)) =
+                (self.spills.get_mut(*spill as usize), self.spare.pop())
+            {
+                *place = spare;
+            }
+        }
+        if let Some(place) = self.spills.get_mut(*spill as usize) {
+            place.extend_from_slice(bytes);
+            self.bytes += bytes.len();
+        }
+        true
+    }
+
+    /// Takes the bytes out, to be given back with `put_back`.
+    pub(crate) fn take(&mut self, spill: u32) -> Vec<u8> {
+        self.spills.get_mut(spill as usize).map(core::mem::take).unwrap_or_default()
+    }
+
+    /// Gives the bytes back after the first `used` of them were handled; frees the spill if none is left.
+    pub(crate) fn put_back(&mut self, spill: &mut u32, mut bytes: Vec<u8>, used: usize) {
+        bytes.drain(..used);
+        self.bytes -= used;
+        if bytes.is_empty() {
+            self.recycle(bytes);
+            self.free.push(core::mem::replace(spill, NONE));
+        } else if let Some(place) = self.spills.get_mut(*spill as usize) {
+            *place = bytes;
+        }
+    }
+
+    /// Drops what is put aside.
+    pub(crate) fn free(&mut self, spill: &mut u32) {
+        if *spill != NONE {
+            let bytes = self.take(*spill);
+            let all = bytes.len();
+            self.put_back(spill, bytes, all);
+        }
+    }
+
+    fn recycle(&mut self, bytes: Vec<u8>) {
+        if self.spare.len() < SPILL_SPARE_MAX && bytes.capacity() <= SPARE_BYTES_MAX {
+            self.spare.push(bytes);
+        }
+    }
+}
