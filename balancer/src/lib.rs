@@ -1,1 +1,38 @@
-//! Under construction.
+//! The balancer: which nodes there are, which of them a login goes to, and the token that opens the session there.
+//!
+//! `registry` and `placement` decide and are pure; `service` puts them behind gRPC; `client` is what gateways and
+//! nodes call it with. What every Ringline server needs at its start and end (`launch`, `key`, `http`) lives here too,
+//! since gateway and node both depend on this crate. Never writes state down, never reaches into a node.
+
+#![forbid(unsafe_code)]
+
+pub mod admin;
+mod args;
+pub mod client;
+pub mod convert;
+pub mod http;
+pub mod key;
+pub mod launch;
+pub mod limits;
+mod metrics;
+pub mod placement;
+pub mod registry;
+mod server;
+mod service;
+
+/// The messages and services of `proto/ringline.proto`, generated.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    reason = "generated code"
+)]
+pub mod proto {
+    tonic::include_proto!("ringline.v1");
+}
+
+pub use args::Args;
+pub use server::{Bound, run};

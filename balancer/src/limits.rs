@@ -1,0 +1,59 @@
+//! Every bound of the balancer, with its reason.
+
+use std::time::Duration;
+
+/// Nodes with a lease at one time: far beyond any cluster, and bounds what hostile registrations can fill.
+pub const NODES_MAX: usize = 1024;
+
+/// Shards of one node: a shard is an `u16` on the wire, and a node's ports must fit into 65,535.
+pub const SHARDS_MAX: usize = 1024;
+
+/// A node's name: it is hashed into every token and shown in every list.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// A host name is at most 255 bytes long in the DNS.
+pub const HOST_BYTES_MAX: usize = 255;
+
+/// Sessions that one node may claim to hold: well above what a machine holds, and keeps the load arithmetic in range.
+pub const CAPACITY_MAX: u64 = 1 << 32;
+
+/// Reservations are counted in steps of this length, so that a node has a bounded number of entries
+/// ([`TOKEN_TTL_MAX`] divided by this) however many logins come.
+pub const RESERVATION_STEP: Duration = Duration::from_millis(100);
+
+/// A token that is never used holds a reservation for so long at the most.
+pub const TOKEN_TTL_MAX: Duration = Duration::from_secs(600);
+
+/// The longest time that the balancer works on one call, whatever deadline the caller gave. It never waits for
+/// anything but the lock of its registry, so one that takes longer will not be answered in time anyway.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Calls of one connection that are worked on or wait at one time: a gateway multiplexes its logins over one connection.
+pub const STREAMS_MAX: u32 = 4096;
+
+/// A gRPC message is at most so long: a registration with [`SHARDS_MAX`] ports is below 8 KiB.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// Connections of an admin port: scrapers and operators, not users.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+
+/// Time to send the head of an HTTP request: a client that trickles its header must not hold a connection.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for open HTTP connections to finish at shutdown.
+pub const HTTP_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pause after a failed accept (out of descriptors): trying at once would only burn the CPU.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that the kernel completes ahead of us: a burst of logins may arrive within one scheduling delay.
+pub const LISTEN_BACKLOG: u32 = 4096;
+
+/// The first pause after a failed call to the balancer; it doubles up to [`RETRY_PAUSE_MAX`].
+pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
+
+/// The longest pause between attempts: recovery is noticed within this.
+pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A key file is at most so long: 64 hexadecimal digits are usual, and a wrong path must not be read whole.
+pub const KEY_FILE_BYTES_MAX: u64 = 4096;

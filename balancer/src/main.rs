@@ -1,0 +1,10 @@
+//! The balancer's process: arguments in, exit code out.
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> anyhow::Result<()> {
+    balancer::run(balancer::Args::parse())
+}

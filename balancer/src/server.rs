@@ -1,0 +1,133 @@
+//! The balancer as a server: binds, serves both ports, stops when told.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::limits::{CALL_DEADLINE, HTTP_DRAIN_TIMEOUT, MESSAGE_BYTES_MAX, STREAMS_MAX};
+use crate::metrics::Metrics;
+use crate::proto::balancer_server::BalancerServer;
+use crate::registry::Registry;
+use crate::service::Service;
+use crate::{Args, admin, http, key, launch};
+
+/// A balancer whose ports are open and that does not answer yet.
+#[derive(Debug)]
+pub struct Bound {
+    grpc: TcpListener,
+    admin: TcpListener,
+    service: Service,
+    registry: Arc<Mutex<Registry>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Bound {
+    /// Checks the arguments, reads the key and opens the ports. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Whatever of it fails, and what to do about it.
+    pub fn new(args: &Args) -> anyhow::Result<Self> {
+        launch::check_exposure(args.listen, args.insecure)?;
+        launch::check_exposure(args.admin, args.insecure)?;
+        let settings = args.settings()?;
+        let key = key::load(&args.token_key_file, args.development)?;
+        let open =
+            |address| http::listen(address).with_context(|| format!("cannot listen on {address}"));
+        let registry = Arc::new(Mutex::new(Registry::new(Instant::now(), settings)));
+        let metrics = Arc::new(Metrics::default());
+        let report_interval = Duration::from_millis(args.report_interval_ms);
+        let service =
+            Service::new(Arc::clone(&registry), Arc::clone(&metrics), key, report_interval);
+        Ok(Self { grpc: open(args.listen)?, admin: open(args.admin)?, service, registry, metrics })
+    }
+
+    /// Where gateways and nodes call.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn grpc_address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.grpc.local_addr()?)
+    }
+
+    /// Where /healthz and /metrics are.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn admin_address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.admin.local_addr()?)
+    }
+
+    /// Serves until `shutdown` ends, then answers what was asked before and returns.
+    ///
+    /// # Errors
+    /// The gRPC server failed.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let (stop, stopped) = watch::channel(());
+        let stopped = || {
+            let mut stopped = stopped.clone();
+            async move {
+                let _ = stopped.changed().await; // An error says the same: the sender is gone.
+            }
+        };
+        let admin = http::serve(
+            self.admin,
+            admin::router(self.metrics.page(self.registry)),
+            http::Bounds::ADMIN,
+            stopped(),
+        );
+        let service = BalancerServer::new(self.service)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(usize::MAX);
+        let grpc = Server::builder()
+            .timeout(CALL_DEADLINE)
+            .max_concurrent_streams(STREAMS_MAX)
+            // Finds dead gateways and nodes, whose connections would otherwise stay open for ever.
+            .http2_keepalive_interval(Some(Duration::from_secs(20)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+            .add_service(service)
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(self.grpc).with_nodelay(Some(true)),
+                stopped(),
+            );
+        let admin = tokio::spawn(admin);
+        let mut grpc = tokio::spawn(grpc);
+        tokio::select! {
+            served = &mut grpc => served?.context("the gRPC server failed")?,
+            () = shutdown => {
+                drop(stop);
+                // A peer that never finishes its stream must not keep the process alive.
+                if let Ok(served) = tokio::time::timeout(HTTP_DRAIN_TIMEOUT, grpc).await {
+                    served?.context("the gRPC server failed")?;
+                }
+            }
+        }
+        admin.await?;
+        Ok(())
+    }
+}
+
+/// Runs a balancer until SIGTERM or SIGINT.
+///
+/// # Errors
+/// It could not start, or its server failed.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    launch::begin(c"rl-balancer");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let signals = launch::Signals::new()?;
+        let bound = Bound::new(&args)?;
+        launch::announce(&serde_json::json!({
+            "ready": "balancer",
+            "grpc": bound.grpc_address()?.to_string(),
+            "admin": bound.admin_address()?.to_string(),
+        }))?;
+        tracing::info!(?args, "serving");
+        bound.serve(signals.shutdown()).await
+    })
+}

@@ -1,0 +1,166 @@
+//! The gRPC service: checks what came, asks the registry, counts, logs state changes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tonic::{Request, Response, Status};
+use wire::token::TokenKey;
+use wire::{Epoch, UserId};
+
+use crate::convert;
+use crate::metrics::Metrics;
+use crate::proto::balancer_server::Balancer;
+use crate::proto::{
+    DeregisterRequest, DeregisterResponse, DrainRequest, DrainResponse, ListNodesRequest,
+    ListNodesResponse, PlaceRequest, PlaceResponse, RegisterRequest, RegisterResponse,
+    ReportAnswer, ReportRequest, ReportResponse,
+};
+use crate::registry::{PlaceError, RegisterError, Registry, Renewal};
+
+/// One balancer's state behind its service.
+#[derive(Debug)]
+pub(crate) struct Service {
+    registry: Arc<Mutex<Registry>>,
+    metrics: Arc<Metrics>,
+    key: TokenKey,
+    report_interval: Duration,
+}
+
+impl Service {
+    pub(crate) const fn new(
+        registry: Arc<Mutex<Registry>>,
+        metrics: Arc<Metrics>,
+        key: TokenKey,
+        report_interval: Duration,
+    ) -> Self {
+        Self { registry, metrics, key, report_interval }
+    }
+
+    /// Held for one decision, never across an await.
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[tonic::async_trait]
+impl Balancer for Service {
+    async fn register(
+        &self,
+        request: Request<RegisterRequest>,
+    ) -> Result<Response<RegisterResponse>, Status> {
+        let node = convert::registration(request.into_inner())
+            .inspect_err(|_| self.metrics.registered("invalid"))?;
+        let (name, incarnation, returning) = (node.name.clone(), node.incarnation, node.returning);
+        let (outcome, lease) = {
+            let mut registry = self.registry();
+            (registry.register(Instant::now(), node), registry.settings().lease)
+        };
+        match outcome {
+            Ok(()) => {
+                self.metrics.registered("taken");
+                tracing::info!(node = name, incarnation, returning, "a node registered");
+                Ok(Response::new(RegisterResponse {
+                    lease_ms: whole_ms(lease),
+                    report_interval_ms: whole_ms(self.report_interval),
+                }))
+            }
+            Err(error @ RegisterError::Superseded) => {
+                self.metrics.registered("superseded");
+                Err(Status::already_exists(error.to_string()))
+            }
+            Err(error @ RegisterError::TooMany) => {
+                self.metrics.registered("too_many");
+                Err(Status::resource_exhausted(error.to_string()))
+            }
+        }
+    }
+
+    async fn report(
+        &self,
+        request: Request<ReportRequest>,
+    ) -> Result<Response<ReportResponse>, Status> {
+        let sent = request.into_inner();
+        let report = convert::report(&sent).inspect_err(|_| self.metrics.reported("invalid"))?;
+        let (answer, outcome) = match self.registry().report(Instant::now(), report) {
+            Renewal::Renewed => (ReportAnswer::Renewed, "renewed"),
+            Renewal::Unknown => (ReportAnswer::RegisterAgain, "unknown"),
+            Renewal::Superseded => (ReportAnswer::Superseded, "superseded"),
+        };
+        self.metrics.reported(outcome);
+        Ok(Response::new(ReportResponse { answer: answer.into() }))
+    }
+
+    async fn drain(
+        &self,
+        request: Request<DrainRequest>,
+    ) -> Result<Response<DrainResponse>, Status> {
+        let DrainRequest { name, incarnation } = request.into_inner();
+        let found = self.registry().drain(Instant::now(), &name, incarnation);
+        tracing::info!(node = name, incarnation, found, "a node is to drain");
+        Ok(Response::new(DrainResponse { found }))
+    }
+
+    async fn deregister(
+        &self,
+        request: Request<DeregisterRequest>,
+    ) -> Result<Response<DeregisterResponse>, Status> {
+        let DeregisterRequest { name, incarnation } = request.into_inner();
+        let found = self.registry().deregister(Instant::now(), &name, incarnation);
+        tracing::info!(node = name, incarnation, found, "a node left");
+        Ok(Response::new(DeregisterResponse { found }))
+    }
+
+    async fn place(
+        &self,
+        request: Request<PlaceRequest>,
+    ) -> Result<Response<PlaceResponse>, Status> {
+        let PlaceRequest { user_id, epoch } = request.into_inner();
+        if user_id == 0 {
+            self.metrics.placed("invalid");
+            return Err(Status::invalid_argument("user_id: not zero"));
+        }
+        let (placed, ttl) = {
+            let mut registry = self.registry();
+            let placed = registry.place(Instant::now(), UserId(user_id), Epoch(epoch));
+            (placed, registry.settings().token_ttl)
+        };
+        match placed {
+            Ok(placement) => {
+                self.metrics.placed("placed");
+                let token = self.key.mint(&placement.token, &placement.node);
+                Ok(Response::new(PlaceResponse {
+                    node: placement.node,
+                    host: placement.host,
+                    port: placement.port.into(),
+                    token: token.to_vec(),
+                    expires_in_ms: whole_ms(ttl),
+                }))
+            }
+            Err(error @ PlaceError::Learning) => {
+                self.metrics.placed("learning");
+                Err(Status::unavailable(error.to_string()))
+            }
+            Err(error @ PlaceError::NoNode) => {
+                self.metrics.placed("no_node");
+                Err(Status::not_found(error.to_string()))
+            }
+            Err(error @ PlaceError::Full) => {
+                self.metrics.placed("full");
+                Err(Status::resource_exhausted(error.to_string()))
+            }
+        }
+    }
+
+    async fn list_nodes(
+        &self,
+        _request: Request<ListNodesRequest>,
+    ) -> Result<Response<ListNodesResponse>, Status> {
+        let now = Instant::now();
+        let nodes = self.registry().nodes(now).map(|node| convert::node_info(now, node)).collect();
+        Ok(Response::new(ListNodesResponse { nodes }))
+    }
+}
+
+fn whole_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
