@@ -11,6 +11,8 @@ use wire::{
 
 pub(crate) const ALICE: UserId = UserId(1);
 pub(crate) const BOB: UserId = UserId(2);
+/// Texts to this user are refused.
+pub(crate) const NOBODY: UserId = UserId(404);
 pub(crate) const HEARTBEAT_MS: u32 = 1_000;
 
 pub(crate) fn with_bob() -> ConversationId {
@@ -22,16 +24,22 @@ pub(crate) fn words(seq: u64) -> String {
     format!("message {seq}")
 }
 
-/// Alice's session, the node that it talks to, and what Alice was told.
-pub(crate) struct World {
-    pub(crate) session: Session,
-    pub(crate) now_ms: u64,
+/// What the node knows, and how it misbehaves.
+#[derive(Default)]
+pub(crate) struct Node {
     pub(crate) log: BTreeMap<ConversationId, Vec<UserId>>,
-    /// The first `seq` that the log still has, for nodes that forget.
+    /// The first `seq` that the logs still have, for nodes that forget; zero for those that do not.
     pub(crate) oldest: u64,
     /// Answer this many pulls with "busy".
     pub(crate) busy_pulls: u32,
     pub(crate) pulls: Vec<(Seq, u16)>,
+}
+
+/// Alice's session, the node that it talks to, and what Alice was told.
+pub(crate) struct World {
+    pub(crate) session: Session,
+    pub(crate) now_ms: u64,
+    pub(crate) node: Node,
     pub(crate) told: Vec<String>,
     /// Places of the texts delivered, in the order of delivery.
     pub(crate) delivered: Vec<u64>,
@@ -44,10 +52,7 @@ impl World {
         let mut world = Self {
             session: Session::new(follow),
             now_ms: 5_000,
-            log: BTreeMap::new(),
-            oldest: 1,
-            busy_pulls: 0,
-            pulls: Vec::new(),
+            node: Node::default(),
             told: Vec::new(),
             delivered: Vec::new(),
             to_node: Vec::new(),
@@ -64,12 +69,8 @@ impl World {
         assert!(self.session.is_open());
     }
 
-    /// Appends to a log without telling anybody, and returns the frame that would.
     pub(crate) fn say(&mut self, from: UserId, conversation: ConversationId) -> Vec<u8> {
-        let log = self.log.entry(conversation).or_default();
-        log.push(from);
-        let seq = log.len() as u64;
-        text_frame(conversation, seq, from, 0)
+        self.node.say(from, conversation)
     }
 
     pub(crate) fn bob_says(&mut self) -> Vec<u8> {
@@ -89,15 +90,7 @@ impl World {
         let (now_ms, mut frame) = (self.now_ms, Vec::new());
         let sent = self.session.send_text(now_ms, BOB, client_message_id, b"hello", &mut frame);
         let correlation = sent.unwrap();
-        self.say(ALICE, with_bob());
-        let seq = self.log[&with_bob()].len() as u64;
-        let acked = Acked {
-            conversation: with_bob(),
-            seq: Seq(seq),
-            message_id: MessageId(seq),
-            client_message_id,
-        };
-        event_frame(Event::Acked(acked), correlation)
+        self.node.accept(with_bob(), client_message_id, correlation)
     }
 
     #[track_caller]
@@ -141,9 +134,44 @@ impl World {
     pub(crate) fn serve(&mut self) {
         while !self.to_node.is_empty() {
             let commands = self.take_commands();
-            let answers = self.answer_all(&commands);
+            let answers = self.node.answer_all(&commands);
             self.hear(&answers);
         }
+    }
+
+    #[track_caller]
+    pub(crate) fn check_delivered(&self, places: impl IntoIterator<Item = u64>) {
+        assert_eq!(self.delivered, places.into_iter().collect::<Vec<_>>());
+    }
+
+    #[track_caller]
+    pub(crate) fn check_told(&self, what: &str) {
+        assert!(self.told.iter().any(|told| told == what), "{what:?} is not in {:?}", self.told);
+    }
+}
+
+impl Node {
+    /// Appends to a log without telling anybody, and returns the frame that would.
+    pub(crate) fn say(&mut self, from: UserId, conversation: ConversationId) -> Vec<u8> {
+        let log = self.log.entry(conversation).or_default();
+        log.push(from);
+        text_frame(conversation, log.len() as u64, from, 0)
+    }
+
+    /// Appends what Alice sent, and returns the acknowledgement's frame.
+    fn accept(
+        &mut self,
+        conversation: ConversationId,
+        client_message_id: ClientMessageId,
+        correlation: u64,
+    ) -> Vec<u8> {
+        self.say(ALICE, conversation);
+        let seq = self.log[&conversation].len() as u64;
+        let (seq, message_id) = (Seq(seq), MessageId(seq));
+        event_frame(
+            Event::Acked(Acked { conversation, seq, message_id, client_message_id }),
+            correlation,
+        )
     }
 
     pub(crate) fn answer_all(&mut self, commands: &[u8]) -> Vec<u8> {
@@ -186,7 +214,7 @@ impl World {
                 self.pulls.push((pull.after, pull.limit));
                 let log = self.log.get(&pull.conversation).map_or(&[][..], |log| log.as_slice());
                 let limit = pull.limit.clamp(1, limits::PAGE_ITEMS_MAX);
-                let first = (pull.after.0 + 1).max(self.oldest);
+                let first = (pull.after.0 + 1).max(self.oldest.max(1));
                 let last = (first - 1 + u64::from(limit)).min(log.len() as u64);
                 for seq in first..=last {
                     out.extend(text_frame(
@@ -202,8 +230,9 @@ impl World {
                 out.extend(event_frame(Event::Pulled(pulled), correlation));
             }
             Command::Conversations(query) => {
-                let heads =
-                    self.log.iter().filter(|(conversation, _)| **conversation > query.after);
+                let heads = self.log.iter().filter(|(conversation, _)| {
+                    conversation.as_room().is_none() && **conversation > query.after
+                });
                 for (conversation, log) in heads {
                     let head = Seq(log.len() as u64);
                     let head = ConversationHead { conversation: *conversation, head };
@@ -212,18 +241,21 @@ impl World {
                 let next = query.after;
                 say(Event::ConversationsEnd(ConversationsEnd { next, is_complete: 1 }));
             }
-            Command::SendText(_) | Command::SendRoom(_) => panic!("tests acknowledge by hand"),
+            Command::SendText(send) if send.to == NOBODY => say(Event::Rejected(Rejected {
+                reject: wire::Reject::Refused.code(),
+                kind: wire::Kind::SendText as u8,
+                retry_after_ms: 0,
+                client_message_id: send.client_message_id,
+            })),
+            Command::SendText(send) => {
+                let conversation = ConversationId::private(ALICE, send.to);
+                out.extend(self.accept(conversation, send.client_message_id, correlation));
+            }
+            Command::SendRoom(send) => {
+                let conversation = ConversationId::room(send.room);
+                out.extend(self.accept(conversation, send.client_message_id, correlation));
+            }
         }
-    }
-
-    #[track_caller]
-    pub(crate) fn check_delivered(&self, places: impl IntoIterator<Item = u64>) {
-        assert_eq!(self.delivered, places.into_iter().collect::<Vec<_>>());
-    }
-
-    #[track_caller]
-    pub(crate) fn check_told(&self, what: &str) {
-        assert!(self.told.iter().any(|told| told == what), "{what:?} is not in {:?}", self.told);
     }
 }
 

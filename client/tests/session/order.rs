@@ -11,7 +11,7 @@ fn what_comes_in_order_is_delivered_without_a_pull() {
         world.bob_tells();
     }
     world.check_delivered(1..=3);
-    assert_eq!(world.pulls, []);
+    assert_eq!(world.node.pulls, []);
     assert_eq!(world.session.counters(), Counters::default());
 }
 
@@ -27,7 +27,7 @@ fn a_dropped_message_is_pulled_and_later_ones_wait_for_it() {
     world.serve();
     world.check_delivered(1..=4);
     world.check_told("closed at 4");
-    assert_eq!(world.pulls, [(Seq(1), 1)], "only what is missing is asked for");
+    assert_eq!(world.node.pulls, [(Seq(1), 1)], "only what is missing is asked for");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_long_gap_is_pulled_page_by_page_one_at_a_time() {
     world.bob_tells();
     world.serve();
     world.check_delivered(1..=1_001);
-    let asked: Vec<u64> = world.pulls.iter().map(|(after, _)| after.0).collect();
+    let asked: Vec<u64> = world.node.pulls.iter().map(|(after, _)| after.0).collect();
     assert_eq!(asked, [0, 256, 512, 768]);
 }
 
@@ -161,8 +161,8 @@ fn what_cannot_be_held_is_pulled_again() {
         world.bob_tells(); // all behind the gap, with the pull unanswered
     }
     let pull = world.take_commands();
-    let answer = world.answer_all(&pull);
-    assert_eq!(world.pulls, [(Seq(0), 1)], "one pull however many messages wait");
+    let answer = world.node.answer_all(&pull);
+    assert_eq!(world.node.pulls, [(Seq(0), 1)], "one pull however many messages wait");
     assert!(world.session.counters().held_overflows > 0);
     world.hear(&answer);
     world.serve();
@@ -172,7 +172,7 @@ fn what_cannot_be_held_is_pulled_again() {
 #[test]
 fn a_busy_node_is_asked_again_for_as_long_as_it_takes() {
     let mut world = World::new(Follow::Beginning);
-    world.busy_pulls = 50;
+    world.node.busy_pulls = 50;
     world.bob_says();
     world.bob_tells();
     world.serve();
@@ -184,12 +184,12 @@ fn a_busy_node_is_asked_again_for_as_long_as_it_takes() {
 #[test]
 fn a_message_that_is_pushed_before_it_can_be_pulled_is_waited_for() {
     let mut world = World::new(Follow::Beginning);
-    world.log.insert(with_bob(), vec![]);
+    world.node.log.insert(with_bob(), vec![]);
     world.hear(&text_frame(with_bob(), 2, BOB, 0));
     world.serve();
     world.pass(1_000);
     world.check_delivered([]);
-    world.log.insert(with_bob(), vec![BOB, BOB]); // the store has caught up
+    world.node.log.insert(with_bob(), vec![BOB, BOB]); // the store has caught up
     world.pass(2_000);
     world.check_delivered([1, 2]);
 }
@@ -200,7 +200,7 @@ fn what_the_node_has_forgotten_is_given_up_and_said() {
     for _ in 0..9 {
         world.bob_says();
     }
-    world.oldest = 6;
+    world.node.oldest = 6;
     world.bob_tells();
     world.serve();
     world.pass(60_000);
@@ -327,11 +327,11 @@ fn many_conversations_catch_up_with_few_pulls_at_a_time() {
         session.conversations(now_ms, ConversationId::default(), 256, out).unwrap();
     });
     let query = world.take_commands();
-    let heads = world.answer_all(&query);
+    let heads = world.node.answer_all(&query);
     world.hear(&heads);
     let pulls = world.take_commands();
-    world.answer_all(&pulls);
-    assert_eq!(world.pulls.len(), usize::from(limits::PULLS_OUTSTANDING_MAX));
+    world.node.answer_all(&pulls);
+    assert_eq!(world.node.pulls.len(), usize::from(limits::PULLS_OUTSTANDING_MAX));
     world.session.reconnect(); // those answers were lost with their connection
     world.login();
     assert_eq!(world.delivered.len(), 200);
@@ -368,7 +368,7 @@ fn any_mixture_of_faults_delivers_everything_once_and_in_order() {
                 world.take_commands();
                 world.login();
             }
-            world.busy_pulls += u32::from(random.u8(0..30) == 0);
+            world.node.busy_pulls += u32::from(random.u8(0..30) == 0);
             if random.u8(0..20) == 0 {
                 world.pass(random.u64(0..2_000));
             }
@@ -378,13 +378,13 @@ fn any_mixture_of_faults_delivers_everything_once_and_in_order() {
         });
         world.serve();
         world.pass(30_000);
-        let mut expected: Vec<u64> = (1..=world.log[&with_bob()].len() as u64).collect();
+        let mut expected: Vec<u64> = (1..=world.node.log[&with_bob()].len() as u64).collect();
         let delivered = world.delivered.clone();
         assert!(delivered.is_sorted_by(|a, b| a < b), "seed {seed}: {delivered:?}");
         // One's own are told by their acknowledgement, or delivered when that was lost: never neither.
         let acked = |seq: u64| world.told.iter().any(|told| *told == format!("acked {seq}"));
         expected.retain(|seq| {
-            world.log[&with_bob()][*seq as usize - 1] == BOB
+            world.node.log[&with_bob()][*seq as usize - 1] == BOB
                 || !acked(*seq)
                 || delivered.contains(seq)
         });

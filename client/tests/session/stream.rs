@@ -189,7 +189,7 @@ fn commands_are_refused_before_the_welcome_and_after_the_logout() {
     world.hear(&text_frame(with_bob(), 2, BOB, 0));
     let logout = world.take_commands();
     assert_eq!(logout.len(), wire::HEADER_BYTES, "nothing is pulled behind a logout");
-    let goodbye = world.answer_all(&logout);
+    let goodbye = world.node.answer_all(&logout);
     world.hear(&goodbye);
     world.check_told("goodbye logout");
     assert_eq!(world.session.poll_timeout(), None);
