@@ -1,9 +1,23 @@
 //! Ringline's load generator: open-loop load, a delivery ledger, and a verdict on the measurement itself.
 
+pub mod capture;
+pub mod cli;
+pub mod env;
+pub mod exit;
 pub mod fleet;
+pub mod grants_gateway;
+pub mod http;
 pub mod ledger;
+pub mod offer;
 pub mod outcome;
 pub mod plan;
+pub mod progress;
 pub mod recorder;
+pub mod report;
 pub mod schedule;
+pub mod slo;
 pub mod stamp;
+pub mod validity;
+
+#[cfg(test)]
+mod sample;

@@ -73,6 +73,22 @@ pub struct Plan {
     pub cpu: Option<usize>,
     /// Log out at the end and wait for the goodbye, rather than just closing.
     pub logout: bool,
+    /// What is not as usual.
+    pub options: EngineOptions,
+}
+
+/// What an engine does otherwise than in a usual run: all off by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// A lost connection logs in again, pulls what it missed by cursor and sends again what was not acknowledged, under
+    /// the same client message ids; the ledger goes on. For runs in which the node is killed.
+    pub reconnect: bool,
+    /// The ledger sees every push as it comes: the client half neither drops repeats nor repairs gaps. For judging an
+    /// instrument or a node by itself; usually the ledger sees what an application would.
+    pub raw: bool,
+    /// One message outstanding per connection: a message that is due while one is, waits with its intended time. Shows
+    /// what coordinated omission hides, in the difference between service and response.
+    pub serial: bool,
 }
 
 /// Leave to log in, for one of the plan's connections.

@@ -1,0 +1,191 @@
+//! One run from the first connection to the report: engine on its own thread, progress and capture on this one.
+//!
+//! Owns the order of things and the exit status. What is measured comes from `engine`, `capture` and `env`; what it is
+//! worth from `validity` and `slo`; what is shown from `report`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+
+use crate::capture::{NodeInfo, Probe, ServerFigures, Snapshot};
+use crate::cli::LoadArgs;
+use crate::engine;
+use crate::env::{ClockCost, Environment, HostCounters, clock_cost};
+use crate::exit::{Exit, Refusal};
+use crate::offer::Offer;
+use crate::outcome::Outcome;
+use crate::plan::{GrantSource, Phase, Watch};
+use crate::progress::Progress;
+use crate::report::{self, Report};
+use crate::validity::{self, Evidence, Validity};
+
+/// How often progress is drawn; phase changes wake the thread by themselves.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Everything that a run needs.
+pub struct Trial<'a> {
+    /// The load as it was asked for.
+    pub args: &'a LoadArgs,
+    /// The load as a plan.
+    pub offer: Offer,
+    /// How connections get leave to log in: `gateway` or `direct`.
+    pub login: &'static str,
+    /// Which process runs where, in words.
+    pub layout: Vec<String>,
+    /// Where grants come from.
+    pub grants: Box<dyn GrantSource + Send>,
+    /// The node's admin port.
+    pub probe: Option<Probe>,
+    /// Local processes that belong to the run, beside this one.
+    pub processes: Vec<u32>,
+    /// Whether an INVALID measurement changes the exit status.
+    pub require_valid: bool,
+    /// Stops the run when it is set.
+    pub watch: Arc<Watch>,
+}
+
+/// The two ends of the measured phase.
+#[derive(Default)]
+struct Marks {
+    start: Option<(Option<Snapshot>, HostCounters)>,
+    end: Option<(Option<Snapshot>, HostCounters)>,
+}
+
+impl Trial<'_> {
+    /// Runs it, writes the report and gives the reasons for the exit status.
+    ///
+    /// # Errors
+    /// When the engine cannot run at all, or the report cannot be written.
+    pub fn run(mut self) -> Result<Vec<Exit>, Refusal> {
+        let started = SystemTime::now();
+        let environment_start = Environment::capture();
+        let clock = clock_cost();
+        let info = self.probe.as_ref().map(Probe::info).transpose().map_err(Refusal::unreachable)?;
+        self.processes.push(std::process::id());
+        let mut progress = Progress::new(&self.offer.plan, self.args.quiet);
+        for line in &self.layout {
+            progress.say(line);
+        }
+        let (outcome, marks) = self.measure(&mut progress)?;
+        progress.finish();
+        let environment_end = Environment::capture_again(&environment_start);
+        let report = self.judge(Found {
+            started,
+            environments: (environment_start, environment_end),
+            clock,
+            info,
+            outcome,
+            marks,
+        });
+        self.publish(&report)?;
+        Ok(exits(&report, self.require_valid))
+    }
+
+    fn measure(&mut self, progress: &mut Progress) -> Result<(Outcome, Marks), Refusal> {
+        let (plan, grants, watch) = (&self.offer.plan, &mut self.grants, &self.watch);
+        let (probe, processes) = (self.probe.as_ref(), &self.processes);
+        let mut marks = Marks::default();
+        let outcome = std::thread::scope(|scope| {
+            let engine = std::thread::Builder::new()
+                .name("lg-engine".into())
+                .spawn_scoped(scope, || engine::run(plan, grants.as_mut(), watch))?;
+            let mut phase = Phase::Start;
+            while !engine.is_finished() {
+                let now = watch.wait(phase, TICK);
+                if now != phase {
+                    let look = || Some((probe.map(Probe::snapshot), HostCounters::read(processes)));
+                    if now == Phase::Measured {
+                        marks.start = look();
+                    } else if phase == Phase::Measured {
+                        marks.end = look();
+                    }
+                    phase = now;
+                    progress.enter(phase);
+                }
+                progress.tick(watch);
+                if phase == Phase::Done {
+                    break;
+                }
+            }
+            engine.join().unwrap_or_else(|_| Err(std::io::Error::other("the engine's thread panicked")))
+        });
+        Ok((outcome.context("the engine could not run")?, marks))
+    }
+
+    fn judge(&self, found: Found) -> Report {
+        let Found { started, environments, clock, info, outcome, marks } = found;
+        let snapshot = |mark: &Option<(Option<Snapshot>, HostCounters)>| mark.as_ref()?.0.clone();
+        let (start, end) = (snapshot(&marks.start), snapshot(&marks.end));
+        let server = ServerFigures::over(info.as_ref(), start.as_ref(), end.as_ref(), &outcome);
+        let hosts = marks.start.as_ref().zip(marks.end.as_ref());
+        let interference = hosts.map(|((_, start), (_, end))| start.until(end));
+        let (environment_start, environment_end) = environments;
+        let verdict = validity::judge(&Evidence {
+            outcome: &outcome,
+            load: self.offer.plan.load,
+            interference: interference.as_ref(),
+            changes: &environment_start.changes(&environment_end),
+            clock: &clock,
+            cross_check: server.cross_check.as_ref(),
+        });
+        let figures = report::figures(&outcome, &server);
+        let slo = self.args.slo.iter().map(|slo| slo.judge(&outcome.classes, &figures)).collect();
+        Report {
+            offer: self.offer.clone(),
+            argv: std::env::args().collect(),
+            started,
+            login: self.login,
+            layout: self.layout.clone(),
+            outcome,
+            server,
+            environment_start,
+            environment_end,
+            interference,
+            verdict,
+            slo,
+        }
+    }
+
+    fn publish(&self, report: &Report) -> Result<(), Refusal> {
+        if self.args.json {
+            println!("{:#}", report.to_json());
+        } else {
+            print!("{}", report.to_table());
+        }
+        let chosen = self.args.report.clone();
+        let directory: PathBuf =
+            chosen.unwrap_or_else(|| report::directory::default_for(report.started, report.offer.preset));
+        report.write(&directory).with_context(|| {
+            format!("the report could not be written to {}: name another place with --report", directory.display())
+        })?;
+        if !self.args.json {
+            println!("report: {}", directory.display());
+        }
+        Ok(())
+    }
+}
+
+struct Found {
+    started: SystemTime,
+    environments: (Environment, Environment),
+    clock: ClockCost,
+    info: Option<NodeInfo>,
+    outcome: Outcome,
+    marks: Marks,
+}
+
+/// Every reason not to end with 0.
+#[must_use]
+pub fn exits(report: &Report, require_valid: bool) -> Vec<Exit> {
+    let outcome = &report.outcome;
+    let reasons = [
+        (Exit::Delivery, report::is_delivery_violated(outcome)),
+        (Exit::Interrupted, outcome.interrupted),
+        (Exit::Invalid, require_valid && report.verdict.validity == Validity::Invalid),
+        (Exit::Ramp, outcome.established < outcome.target),
+        (Exit::SloMissed, report.slo.iter().any(|slo| !slo.pass)),
+    ];
+    reasons.into_iter().filter(|(_, holds)| *holds).map(|(exit, _)| exit).collect()
+}
