@@ -3,7 +3,8 @@
 use wire::{Kind, MessageId, Reject, Seq, ShardId, Text};
 
 use crate::effects::Effects;
-use crate::mail::{Mail, Refusal};
+use crate::mail::{Mail, Post, Refusal};
+use crate::message::Offer;
 use crate::pending::{Asker, Pending, PendingAppend};
 use crate::shard::Shard;
 use crate::store::{StoreFault, StoreOutcome, Stored};
@@ -21,7 +22,8 @@ impl Shard {
                     kind: post.kind,
                     client_message_id: post.client_message_id,
                 };
-                self.accept(now, asker, post.conversation, post.from, post.body, fx);
+                let Post { conversation, from, body, .. } = post;
+                self.accept(now, Offer { asker, conversation, from, body }, fx);
             }
             Mail::Enter { room, origin, correlation } => {
                 self.on_enter(now, from, room, origin, correlation, fx);

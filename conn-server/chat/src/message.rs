@@ -27,6 +27,15 @@ pub(crate) struct Parked {
     body: Vec<u8>,
 }
 
+/// A message at its conversation's home, before it has a place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offer<'a> {
+    pub(crate) asker: Asker,
+    pub(crate) conversation: ConversationId,
+    pub(crate) from: UserId,
+    pub(crate) body: &'a [u8],
+}
+
 impl Shard {
     pub(crate) fn on_send_text(
         &mut self,
@@ -91,7 +100,7 @@ impl Shard {
         let from = conn.user;
         let home = conversation.home(self.config.shards);
         if home == self.config.shard {
-            self.accept(now, asker, conversation, from, body, fx);
+            self.accept(now, Offer { asker, conversation, from, body }, fx);
             return;
         }
         let post = Post {
@@ -107,63 +116,40 @@ impl Shard {
     }
 
     /// At the conversation's home.
-    pub(crate) fn accept(
-        &mut self,
-        now: Now,
-        asker: Asker,
-        conversation: ConversationId,
-        from: UserId,
-        body: &[u8],
-        fx: &mut Effects,
-    ) {
+    pub(crate) fn accept(&mut self, now: Now, offer: Offer<'_>, fx: &mut Effects) {
         match self.config.durability {
-            Durability::Commit => self.accept_commit(now, asker, conversation, from, body, fx),
+            Durability::Commit => self.accept_commit(now, offer, fx),
             Durability::None | Durability::Relaxed => {
-                if self.is_retry(now, asker, conversation, from, body, fx) {
+                if self.is_retry(now, offer, fx) {
                     return;
                 }
-                if self.recent.head(conversation).is_some() {
-                    self.accept_placed(now, asker, conversation, from, body, fx);
+                if self.recent.head(offer.conversation).is_some() {
+                    self.accept_placed(now, offer, fx);
                 } else {
-                    self.accept_unknown(now, asker, conversation, from, body, fx);
+                    self.accept_unknown(now, offer, fx);
                 }
             }
         }
     }
 
     /// Durability `commit`: the store gives the place; nobody hears of the message before it is on disk.
-    fn accept_commit(
-        &mut self,
-        now: Now,
-        asker: Asker,
-        conversation: ConversationId,
-        from: UserId,
-        body: &[u8],
-        fx: &mut Effects,
-    ) {
+    fn accept_commit(&mut self, now: Now, offer: Offer<'_>, fx: &mut Effects) {
+        let Offer { asker, body, .. } = offer;
         if !self.store_takes(now, body.len()) {
             self.refuse(now, asker, Reject::Busy, fx);
             return;
         }
         let message_id = self.next_message_id();
-        let Some(frame) = self.encode_text(now, conversation, (Seq(0), message_id), from, body)
-        else {
+        let Some(frame) = self.encode_text(now, offer, (Seq(0), message_id)) else {
             self.refuse(now, asker, Reject::BodySize, fx);
             return;
         };
-        self.append(now, asker, conversation, from, (None, message_id, Some(frame)), body, fx);
+        self.append(now, offer, (None, message_id, Some(frame)), fx);
     }
 
     /// The conversation's last `seq` is known here: the place is given here.
-    fn accept_placed(
-        &mut self,
-        now: Now,
-        asker: Asker,
-        conversation: ConversationId,
-        from: UserId,
-        body: &[u8],
-        fx: &mut Effects,
-    ) {
+    fn accept_placed(&mut self, now: Now, offer: Offer<'_>, fx: &mut Effects) {
+        let Offer { asker, conversation, from, body } = offer;
         let is_stored = self.config.durability == Durability::Relaxed;
         if is_stored && !self.store_takes(now, body.len()) {
             self.refuse(now, asker, Reject::Busy, fx);
@@ -171,12 +157,12 @@ impl Shard {
         }
         let Some(seq) = self.recent.next_seq(conversation) else { return };
         let place = (seq, self.next_message_id());
-        let Some(frame) = self.encode_text(now, conversation, place, from, body) else { return };
+        let Some(frame) = self.encode_text(now, offer, place) else { return };
         let id = asker.client_message_id;
         let remembered = Recent::remembered(conversation, from, id, place, body_hash(body), frame);
         self.recent.remember(remembered, &mut self.pool, &mut self.counters);
         if is_stored {
-            self.append(now, asker, conversation, from, (Some(seq), place.1, None), body, fx);
+            self.append(now, offer, (Some(seq), place.1, None), fx);
         } else {
             self.ack(now, asker, conversation, place, fx);
         }
@@ -184,15 +170,8 @@ impl Shard {
     }
 
     /// A conversation that this shard has not seen: new under `none`, asked for under `relaxed`.
-    fn accept_unknown(
-        &mut self,
-        now: Now,
-        asker: Asker,
-        conversation: ConversationId,
-        from: UserId,
-        body: &[u8],
-        fx: &mut Effects,
-    ) {
+    fn accept_unknown(&mut self, now: Now, offer: Offer<'_>, fx: &mut Effects) {
+        let Offer { asker, conversation, from, body } = offer;
         if !self.recent.has_room() {
             self.counters.conversation_bound_hits += 1;
             if self.config.durability == Durability::None || self.desk.appends() > 0 {
@@ -203,7 +182,7 @@ impl Shard {
         }
         if self.config.durability == Durability::None {
             self.recent.learn(conversation, Seq(0));
-            self.accept_placed(now, asker, conversation, from, body, fx);
+            self.accept_placed(now, offer, fx);
             return;
         }
         if !self.store_takes(now, body.len()) || !self.desk.takes_read() {
@@ -232,22 +211,15 @@ impl Shard {
         }
         for Parked { asker, from, body } in self.parked.remove(&conversation).unwrap_or_default() {
             match head {
-                Ok(_) => self.accept(now, asker, conversation, from, &body, fx),
+                Ok(_) => self.accept(now, Offer { asker, conversation, from, body: &body }, fx),
                 Err(reject) => self.refuse(now, asker, reject, fx),
             }
         }
     }
 
     /// A retry gets the first answer again, and is pushed again: receivers drop a `seq` that they have.
-    fn is_retry(
-        &mut self,
-        now: Now,
-        asker: Asker,
-        conversation: ConversationId,
-        from: UserId,
-        body: &[u8],
-        fx: &mut Effects,
-    ) -> bool {
+    fn is_retry(&mut self, now: Now, offer: Offer<'_>, fx: &mut Effects) -> bool {
+        let Offer { asker, conversation, from, body } = offer;
         let Some(known) = self.recent.find(from, asker.client_message_id).copied() else {
             return false;
         };
@@ -263,11 +235,11 @@ impl Shard {
                 return true;
             }
             // The first append may have failed; writing the same place again does no harm.
-            self.append(now, asker, conversation, from, (Some(place.0), place.1, None), body, fx);
+            self.append(now, offer, (Some(place.0), place.1, None), fx);
         } else {
             self.ack(now, asker, conversation, place, fx);
         }
-        if let Some(frame) = self.encode_text(now, conversation, place, from, body) {
+        if let Some(frame) = self.encode_text(now, offer, place) {
             self.deliver(now, asker.origin, conversation, from, frame, fx);
         }
         true
@@ -284,13 +256,11 @@ impl Shard {
     fn append(
         &mut self,
         now: Now,
-        asker: Asker,
-        conversation: ConversationId,
-        from: UserId,
+        offer: Offer<'_>,
         (seq, message_id, frame): (Option<Seq>, MessageId, Option<FrameId>),
-        body: &[u8],
         fx: &mut Effects,
     ) {
+        let Offer { asker, conversation, from, body } = offer;
         let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let pending =
             PendingAppend { asker, conversation, from, frame, message_id: message_id.0, bytes };
@@ -318,11 +288,10 @@ impl Shard {
     fn encode_text(
         &mut self,
         now: Now,
-        conversation: ConversationId,
+        offer: Offer<'_>,
         (seq, message_id): (Seq, MessageId),
-        from: UserId,
-        body: &[u8],
     ) -> Option<FrameId> {
+        let Offer { conversation, from, body, .. } = offer;
         let text = Text { conversation, seq, message_id, from, unix_ms: now.unix_ms, body };
         self.pool.encode(&Message::Event(Event::Text(text)), 0)
     }

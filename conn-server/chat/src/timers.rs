@@ -148,6 +148,8 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
+    const NOBODY: [u32; 0] = [];
+
     fn fired(timers: &mut Timers, conns: &mut ConnTable, now: u32) -> Vec<u32> {
         core::iter::from_fn(|| timers.expire(conns, now)).collect()
     }
@@ -161,11 +163,11 @@ mod tests {
         }
         timers.disarm(&mut conns, keys[1]);
         assert_eq!(timers.next(), Some(Instant(3 * TICK_NS)));
-        assert_eq!(fired(&mut timers, &mut conns, 2), []);
+        assert_eq!(fired(&mut timers, &mut conns, 2), NOBODY);
         assert_eq!(fired(&mut timers, &mut conns, 3), [keys[0]]);
-        assert_eq!(fired(&mut timers, &mut conns, 2499), []);
+        assert_eq!(fired(&mut timers, &mut conns, 2499), NOBODY);
         assert_eq!(fired(&mut timers, &mut conns, 2500), [keys[2]]);
-        assert_eq!(fired(&mut timers, &mut conns, 8999), []);
+        assert_eq!(fired(&mut timers, &mut conns, 8999), NOBODY);
         assert_eq!(fired(&mut timers, &mut conns, 100_000), [keys[3]]);
         assert_eq!(timers.next(), None);
     }
@@ -174,7 +176,7 @@ mod tests {
     fn a_deadline_in_the_past_fires_at_the_next_tick() {
         let (mut timers, mut conns) = (Timers::new(), ConnTable::default());
         let index = conns.insert().unwrap().index();
-        assert_eq!(fired(&mut timers, &mut conns, 50), []);
+        assert_eq!(fired(&mut timers, &mut conns, 50), NOBODY);
         timers.arm(&mut conns, index, 10);
         assert_eq!(fired(&mut timers, &mut conns, 51), [index]);
     }

@@ -1,0 +1,118 @@
+//! A store in memory with the store's contract: places in order, retries known, and faults on demand.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use chat::{Append, StoreBatch, StoreFault, StoreOutcome, StoreRequest, Stored, StoredMessage};
+use wire::{ConversationId, MessageId, Seq, ShardId};
+
+/// How it behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// Answers.
+    Well,
+    /// Takes requests and answers nothing.
+    Stalled,
+    /// Answers every append with busy.
+    Full,
+}
+
+#[derive(Debug)]
+pub struct FakeStore {
+    pub mood: Mood,
+    queue: VecDeque<(ShardId, StoreBatch)>,
+    pub messages: HashMap<ConversationId, BTreeMap<u64, StoredMessage>>,
+    retries: HashMap<(u64, u64), (ConversationId, Seq, MessageId, u64, Vec<u8>)>,
+}
+
+impl Default for FakeStore {
+    fn default() -> Self {
+        Self {
+            mood: Mood::Well,
+            queue: VecDeque::new(),
+            messages: HashMap::new(),
+            retries: HashMap::new(),
+        }
+    }
+}
+
+impl FakeStore {
+    pub fn post(&mut self, shard: ShardId, batch: StoreBatch) {
+        self.queue.push_back((shard, batch));
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Answers the oldest batch, unless it stalls.
+    pub fn run_one(&mut self) -> Vec<(ShardId, StoreOutcome)> {
+        if self.mood == Mood::Stalled {
+            return Vec::new();
+        }
+        let Some((shard, batch)) = self.queue.pop_front() else { return Vec::new() };
+        batch.requests.iter().map(|request| (shard, self.answer(request, &batch))).collect()
+    }
+
+    fn answer(&mut self, request: &StoreRequest, batch: &StoreBatch) -> StoreOutcome {
+        match request {
+            StoreRequest::Append(append) => {
+                let result = if self.mood == Mood::Full {
+                    Err(StoreFault::Busy)
+                } else {
+                    self.append(append, batch.body(append))
+                };
+                StoreOutcome { ticket: append.ticket, result }
+            }
+            StoreRequest::Pull(page) => {
+                let messages = self.messages.entry(page.conversation).or_default();
+                let mut found: Vec<StoredMessage> = messages
+                    .range(page.after.0 + 1..)
+                    .take(usize::from(page.limit) + 1)
+                    .map(|(_, message)| message.clone())
+                    .collect();
+                let is_complete = found.len() <= usize::from(page.limit);
+                found.truncate(page.limit.into());
+                let stored = Stored::Page { messages: found, is_complete };
+                StoreOutcome { ticket: page.ticket, result: Ok(stored) }
+            }
+            StoreRequest::Head(head) => {
+                let seq = self.head(head.conversation);
+                StoreOutcome { ticket: head.ticket, result: Ok(Stored::Head(seq)) }
+            }
+            StoreRequest::Conversations(page) => {
+                let mut heads: Vec<(ConversationId, Seq)> = self
+                    .messages
+                    .keys()
+                    .filter(|id| id.peer_of(page.user).is_some() && **id > page.after)
+                    .map(|id| (*id, self.head(*id)))
+                    .collect();
+                heads.sort_unstable();
+                let is_complete = heads.len() <= usize::from(page.limit);
+                heads.truncate(page.limit.into());
+                let stored = Stored::Conversations { heads, is_complete };
+                StoreOutcome { ticket: page.ticket, result: Ok(stored) }
+            }
+        }
+    }
+
+    fn head(&self, conversation: ConversationId) -> Seq {
+        let messages = self.messages.get(&conversation);
+        Seq(messages.and_then(|messages| messages.keys().next_back().copied()).unwrap_or(0))
+    }
+
+    fn append(&mut self, append: &Append, body: &[u8]) -> Result<Stored, StoreFault> {
+        let key = (append.from.0, append.client_message_id.0);
+        if let Some((conversation, seq, message_id, unix_ms, text)) = self.retries.get(&key) {
+            if *conversation != append.conversation || text != body {
+                return Err(StoreFault::Conflict);
+            }
+            return Ok(Stored::Appended { seq: *seq, message_id: *message_id, unix_ms: *unix_ms });
+        }
+        let seq = append.seq.unwrap_or_else(|| Seq(self.head(append.conversation).0 + 1));
+        let Append { conversation, message_id, from, unix_ms, .. } = *append;
+        let message = StoredMessage { seq, message_id, from, unix_ms, body: body.to_vec() };
+        self.messages.entry(conversation).or_default().insert(seq.0, message);
+        self.retries.insert(key, (conversation, seq, message_id, unix_ms, body.to_vec()));
+        Ok(Stored::Appended { seq, message_id, unix_ms })
+    }
+}

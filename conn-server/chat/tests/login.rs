@@ -1,0 +1,198 @@
+//! Logins, heartbeats and who wins (promises 8 and 10).
+
+mod common;
+
+use std::time::Duration;
+
+use chat::Durability;
+use common::world::{INCARNATION, NODE};
+use common::{Seen, World};
+use wire::token::Token;
+use wire::{CloseReason, Command, Epoch, Reject, UserId, home_of_user};
+
+/// A user whose home is a given shard of two.
+fn user_at(shard: u16) -> u64 {
+    (1..).find(|user| home_of_user(UserId(*user), 2).0 == shard).unwrap()
+}
+
+#[track_caller]
+fn refused(world: &mut World, token: &[u8]) {
+    let link = world.connect(0);
+    world.peer(link).login(token);
+    world.run();
+    assert_eq!(world.peer(link).news(), [Seen::goodbye(CloseReason::BadToken)]);
+    assert!(world.links[link].is_shut);
+}
+
+#[test]
+fn a_token_opens_one_session_and_no_second() {
+    let mut world = World::small();
+    let token = world.token(7);
+    let link = world.connect(0);
+    world.peer(link).login(&token);
+    world.run();
+    assert_eq!(world.peer(link).news(), [Seen::Welcome { user: UserId(7), previous_close: 0 }]);
+    refused(&mut world, &token);
+    world.reset(link);
+    refused(&mut world, &token);
+    assert_eq!(world.shard(0).counters().logins_refused, 2);
+}
+
+#[test]
+fn a_token_for_another_node_start_time_or_key_is_refused() {
+    let mut world = World::small();
+    let right = Token {
+        user: UserId(7),
+        epoch: Epoch(1),
+        incarnation: INCARNATION,
+        expires_ms: world.now.mono.as_ms() + 1000,
+    };
+    for (token, node) in [
+        (right, "n2"),
+        (Token { incarnation: 1, ..right }, NODE),
+        (Token { expires_ms: 0, ..right }, NODE),
+        (Token { user: UserId(0), ..right }, NODE),
+    ] {
+        let bytes = world.mint(&token, node);
+        refused(&mut world, &bytes);
+    }
+    let mut forged = world.mint(&right, NODE);
+    forged[3] ^= 1;
+    refused(&mut world, &forged);
+    refused(&mut world, b"short");
+    let bytes = world.mint(&right, NODE);
+    let link = world.connect(0);
+    world.peer(link).login(&bytes);
+    world.run();
+    assert!(matches!(world.peer(link).news()[..], [Seen::Welcome { .. }]));
+}
+
+#[test]
+fn the_newest_login_wins_on_whatever_shard_and_the_older_is_told() {
+    for (first, second) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        for home in [0, 1] {
+            let mut world = World::with(2, Durability::Commit);
+            let (user, bob) = (user_at(home), user_at(1 - home));
+            let old = world.login(user, first);
+            let new = world.login(user, second);
+            assert_eq!(world.peer(old).news(), [Seen::goodbye(CloseReason::Replaced)]);
+            let other = world.login(bob, 0);
+            world.peer(other).text(user, 1, "hello");
+            world.run();
+            assert_eq!(world.peer(new).texts(), [(1, "hello".into())]);
+            assert_eq!(world.peer(old).news(), []);
+        }
+    }
+}
+
+#[test]
+fn of_many_logins_at_once_exactly_the_highest_epoch_stays() {
+    let mut world = World::with(2, Durability::Commit);
+    let user = user_at(1);
+    let tokens: Vec<_> = (0..20).map(|_| world.token(user)).collect();
+    // The tokens arrive in a shuffled order, alternately on both shards.
+    let links: Vec<usize> = (0..20)
+        .map(|n| {
+            let link = world.connect(n % 2);
+            world.peer(link).login(&tokens[n * 7 % 20]);
+            link
+        })
+        .collect();
+    world.run();
+    let open: Vec<usize> = links.into_iter().filter(|link| !world.links[*link].is_shut).collect();
+    assert_eq!(open.len(), 1);
+    let sessions: u64 = (0..2).map(|shard| world.shard(shard).gauges(world.now).sessions).sum();
+    assert_eq!(sessions, 1);
+}
+
+#[test]
+fn commands_sent_behind_the_login_are_served_after_it() {
+    let mut world = World::with(2, Durability::Commit);
+    let (alice, bob) = (user_at(0), user_at(1));
+    let to = world.login(bob, 1);
+    let link = world.connect(1);
+    let token = world.token(alice);
+    world.peer(link).login(&token);
+    world.peer(link).text(bob, 1, "at once");
+    world.peer(link).command(Command::Heartbeat);
+    world.run();
+    let news = world.peer(link).news();
+    assert!(matches!(news[0], Seen::Welcome { .. }), "{news:?}");
+    assert!(news.contains(&Seen::HeartbeatAck));
+    assert_eq!(world.peer(to).texts(), [(1, "at once".into())]);
+}
+
+#[test]
+fn nothing_is_served_before_login() {
+    let mut world = World::small();
+    let link = world.connect(0);
+    world.peer(link).text(2, 1, "hello");
+    world.run();
+    assert_eq!(
+        world.peer(link).news(),
+        [
+            Seen::Rejected { reject: Reject::NotLoggedIn, client_id: 0 },
+            Seen::goodbye(CloseReason::Violation)
+        ]
+    );
+    assert_eq!(world.shard(0).counters().messages_in, 0);
+}
+
+#[test]
+fn a_second_login_on_a_session_is_refused() {
+    let mut world = World::small();
+    let link = world.login(1, 0);
+    let token = world.token(1);
+    world.peer(link).login(&token);
+    world.run();
+    let rejected = Seen::Rejected { reject: Reject::AlreadyLoggedIn, client_id: 0 };
+    assert_eq!(world.peer(link).news(), [rejected]);
+}
+
+#[test]
+fn silence_ends_a_session_and_a_heartbeat_keeps_it() {
+    let mut world = World::small();
+    let (silent, beating) = (world.login(1, 0), world.login(2, 0));
+    for _ in 0..4 {
+        world.pass(Duration::from_secs(10));
+        world.peer(beating).command(Command::Heartbeat);
+        world.run();
+    }
+    assert_eq!(world.peer(silent).news(), [Seen::goodbye(CloseReason::Expired)]);
+    assert_eq!(world.peer(beating).news(), vec![Seen::HeartbeatAck; 4]);
+    assert_eq!(world.shard(0).counters().expired, 1);
+}
+
+#[test]
+fn who_does_not_log_in_is_sent_away() {
+    let mut world = World::small();
+    let link = world.connect(0);
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.peer(link).news(), [Seen::goodbye(CloseReason::LoginTimeout)]);
+}
+
+#[test]
+fn a_full_shard_sheds_and_takes_again_when_a_slot_is_free() {
+    let config = common::WorldConfig { connections_max: 2, ..Default::default() };
+    let mut world = World::new(config);
+    let (first, _) = (world.connect(0), world.connect(0));
+    assert_eq!(world.try_connect(0), None);
+    world.reset(first);
+    assert!(world.try_connect(0).is_some());
+    assert_eq!(world.shard(0).counters().shed, 1);
+}
+
+#[test]
+fn a_closed_session_frees_its_directory_entry_only_after_its_token() {
+    let mut world = World::small();
+    let token = world.token(1);
+    let link = world.connect(0);
+    world.peer(link).login(&token);
+    world.run();
+    world.reset(link);
+    world.pass(Duration::from_secs(59));
+    refused(&mut world, &token);
+    world.pass(Duration::from_secs(10));
+    let again = world.login(1, 0);
+    assert!(world.links[again].key.is_some());
+}

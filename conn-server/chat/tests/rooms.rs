@@ -1,0 +1,149 @@
+//! Rooms: who hears what, in which order, on which shard.
+
+mod common;
+
+use chat::Durability;
+use common::{Seen, World};
+use wire::{CloseReason, ConversationId, Reject, RoomId};
+
+const ALL: [Durability; 3] = [Durability::Commit, Durability::Relaxed, Durability::None];
+const ROOM: u64 = 9;
+
+/// Members of a room, spread over all shards.
+fn members(world: &mut World, count: u64) -> Vec<usize> {
+    (1..=count)
+        .map(|user| {
+            let shard = usize::try_from(user).unwrap() % world.shards();
+            let link = world.login(user, shard);
+            world.peer(link).join(ROOM);
+            world.run();
+            assert_eq!(world.peer(link).news(), [Seen::Joined { room: RoomId(ROOM), head: 0 }]);
+            link
+        })
+        .collect()
+}
+
+#[test]
+fn everyone_but_the_sender_hears_a_room_in_one_order() {
+    for durability in ALL {
+        for shards in [1, 3] {
+            let mut world = World::with(shards, durability);
+            let links = members(&mut world, 7);
+            for n in 1..=20 {
+                for link in &links {
+                    world.peer(*link).say(ROOM, n, &format!("{link}-{n}"));
+                }
+                world.step();
+            }
+            world.run();
+            let mut order = vec![None; 141];
+            for link in links {
+                for (seq, body) in world.peer(link).texts() {
+                    let place = &mut order[usize::try_from(seq).unwrap()];
+                    assert_eq!(place.get_or_insert(body.clone()), &body, "one order for all");
+                    assert!(!body.starts_with(&format!("{link}-")), "not to the sender");
+                }
+            }
+            assert_eq!(order.iter().flatten().count(), 140);
+            let delivered: u64 =
+                (0..usize::from(shards)).map(|shard| world.shard(shard).counters().delivered).sum();
+            assert_eq!(delivered, 140 * 6);
+        }
+    }
+}
+
+#[test]
+fn who_enters_later_is_told_the_head_and_hears_what_follows() {
+    for durability in ALL {
+        let mut world = World::with(2, durability);
+        let links = members(&mut world, 2);
+        for n in 1..=3 {
+            world.peer(links[0]).say(ROOM, n, "early");
+        }
+        world.run();
+        let late = world.login(5, 1);
+        world.peer(late).join(ROOM);
+        world.run();
+        assert_eq!(world.peer(late).news(), [Seen::Joined { room: RoomId(ROOM), head: 3 }]);
+        world.peer(links[0]).say(ROOM, 4, "late");
+        world.run();
+        assert_eq!(world.peer(late).texts(), [(4, "late".into())]);
+        world.peer(late).pull(ConversationId::room(RoomId(ROOM)), 0, 10);
+        world.run();
+        assert_eq!(world.peer(late).texts().len(), 4);
+    }
+}
+
+#[test]
+fn who_left_or_was_never_in_hears_and_says_nothing() {
+    for shards in [1, 3] {
+        let mut world = World::with(shards, Durability::None);
+        let links = members(&mut world, 4);
+        let outsider = world.login(50, 0);
+        world.peer(links[1]).leave(ROOM);
+        world.reset(links[2]);
+        world.run();
+        assert_eq!(world.peer(links[1]).news(), [Seen::Left { room: RoomId(ROOM) }]);
+        world.peer(links[0]).say(ROOM, 1, "hello");
+        for link in [links[1], outsider] {
+            world.peer(link).say(ROOM, 1, "me too");
+            world.peer(link).leave(ROOM);
+        }
+        world.run();
+        assert_eq!(world.peer(links[3]).texts(), [(1, "hello".into())]);
+        for link in [links[1], outsider] {
+            assert_eq!(
+                world.peer(link).news(),
+                [
+                    Seen::Rejected { reject: Reject::NotMember, client_id: 1 },
+                    Seen::Rejected { reject: Reject::NotMember, client_id: 0 }
+                ]
+            );
+        }
+        for link in [links[0], links[3]] {
+            world.peer(link).leave(ROOM);
+        }
+        world.run();
+        let rooms: u64 =
+            (0..world.shards()).map(|shard| world.shard(shard).gauges(world.now).rooms).sum();
+        assert_eq!(rooms, 0, "an empty room costs nothing");
+    }
+}
+
+#[test]
+fn a_session_is_in_so_many_rooms_and_no_more() {
+    let mut world = World::small();
+    let link = world.login(1, 0);
+    for room in 1..=u64::from(chat::limits::SESSION_ROOMS_MAX) + 1 {
+        world.peer(link).join(room);
+    }
+    world.peer(link).join(3);
+    world.run();
+    let news = world.peer(link).news();
+    let refused = Seen::Rejected { reject: Reject::TooManyRooms, client_id: 0 };
+    assert_eq!(news.iter().filter(|seen| **seen == refused).count(), 1);
+    assert_eq!(news.iter().filter(|seen| matches!(seen, Seen::Joined { .. })).count(), 65);
+}
+
+#[test]
+fn a_slow_member_is_sent_away_and_the_room_goes_on() {
+    let mut world = World::with(2, Durability::None);
+    let links = members(&mut world, 5);
+    world.links[links[2]].window = 10_000;
+    let body = "x".repeat(1000);
+    for n in 1..=3000 {
+        world.peer(links[0]).say(ROOM, n, &body);
+        if n % 100 == 0 {
+            world.run();
+        }
+    }
+    world.run();
+    for link in [links[1], links[3], links[4]] {
+        assert_eq!(world.peer(link).texts().len(), 3000);
+    }
+    world.links[links[2]].window = usize::MAX;
+    world.run();
+    let news = world.peer(links[2]).news();
+    assert_eq!(news.last(), Some(&Seen::goodbye(CloseReason::Slow)));
+    assert!(news.len() < 2500);
+}
