@@ -1,4 +1,5 @@
 //! One or more frames of every kind, field by field.
+#![allow(clippy::too_many_lines, reason = "lists of data")]
 
 use wire::{
     Acked, ClientMessageId, Command, ConversationHead, ConversationId, ConversationsEnd,
