@@ -123,6 +123,12 @@ impl Client {
         Ok(Self { grpc: BalancerClient::new(channel), deadline, breaker })
     }
 
+    /// Whether the last call failed for want of an answer. For health pages.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.breaker().is_failing()
+    }
+
     /// A node takes a lease.
     ///
     /// # Errors
@@ -261,6 +267,12 @@ impl Breaker {
     #[must_use]
     pub fn is_closed(&self, now: Instant) -> bool {
         self.open_until.is_none_or(|until| now >= until)
+    }
+
+    /// Whether the last attempt failed.
+    #[must_use]
+    pub const fn is_failing(&self) -> bool {
+        self.open_until.is_some()
     }
 
     /// Notes how an attempt ended. Failures of attempts that were begun before the pause do not lengthen it: a hundred

@@ -1,0 +1,75 @@
+//! The gateway's arguments: every default is here, and shown by `--help`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::provision;
+
+/// Ringline's gateway, or one of its operator commands.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(
+    name = "gateway",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to serve.
+    #[command(flatten)]
+    pub serve: Args,
+}
+
+/// Operator commands.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Make many accounts for load tests
+    Provision(provision::Args),
+}
+
+/// Ringline's gateway: registers accounts, checks passwords and tells clients which chat node to log in to.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Where clients call (HTTP). Port 0 chooses a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// The balancer
+    #[arg(long, value_name = "http://HOST:PORT", env = "RINGLINE_BALANCER", required = true)]
+    pub balancer: String,
+
+    /// Where accounts.sqlite is; made if missing
+    #[arg(long, value_name = "DIR", required = true)]
+    pub data: PathBuf,
+
+    /// Memory of a new password's hash
+    #[arg(long, value_name = "KIB", default_value_t = 19 * 1024)]
+    pub hash_memory_kib: u32,
+
+    /// Passes of a new password's hash
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub hash_passes: u32,
+
+    /// Password hashes that run at one time [default: as many as there are cores]
+    #[arg(long, value_name = "N")]
+    pub hash_threads: Option<usize>,
+
+    /// A program that delivers verification codes: it gets the e-mail address and the code on its standard input, a
+    /// line each, and ends with 0 when the mail is on its way
+    #[arg(long, value_name = "PATH")]
+    pub code_program: Option<PathBuf>,
+
+    /// Listen on addresses that others can reach although nothing is encrypted
+    #[arg(long)]
+    pub insecure: bool,
+
+    /// Log verification codes instead of delivering them: for trying things out only
+    #[arg(long, conflicts_with = "code_program")]
+    pub development: bool,
+
+    /// Register without a verification code
+    #[arg(long, requires = "development")]
+    pub skip_verification: bool,
+}
