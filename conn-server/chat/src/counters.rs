@@ -125,6 +125,8 @@ pub struct Gauges {
     pub spill_bytes: u64,
     /// Rooms with members here.
     pub rooms: u64,
+    /// Encoded frames that are queued, wait for the store, or are remembered.
+    pub frames: u64,
 }
 
 impl Counters {

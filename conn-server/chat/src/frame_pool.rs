@@ -111,11 +111,17 @@ impl Class {
 #[derive(Debug)]
 pub(crate) struct FramePool {
     classes: Vec<Class>,
+    held: u64,
 }
 
 impl FramePool {
     pub(crate) fn new() -> Self {
-        Self { classes: CLASSES.iter().map(|bytes| Class::new(*bytes)).collect() }
+        Self { classes: CLASSES.iter().map(|bytes| Class::new(*bytes)).collect(), held: 0 }
+    }
+
+    /// Frames that somebody holds.
+    pub(crate) const fn held(&self) -> u64 {
+        self.held
     }
 
     /// A frame of `len` bytes, held once, its bytes left over from its last use; `None` if it is longer than any frame.
@@ -129,6 +135,7 @@ impl FramePool {
         let meta = class.meta.get_mut(index as usize)?;
         class.free = meta.count;
         *meta = Meta { len: u32::try_from(len).ok()?, count: 1 };
+        self.held += 1;
         Some(FrameId(u32::from(class_index) << CLASS_SHIFT | index))
     }
 
@@ -179,6 +186,7 @@ impl FramePool {
         if meta.count == 0 {
             meta.count = class.free;
             class.free = index;
+            self.held -= 1;
         }
     }
 

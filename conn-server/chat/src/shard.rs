@@ -215,6 +215,7 @@ impl Shard {
             store_stalled: self.desk.is_stalled(now.mono, self.config.store_stall).into(),
             spill_bytes: self.spills.bytes() as u64,
             rooms: self.rooms.len() as u64,
+            frames: self.pool.held(),
         }
     }
 

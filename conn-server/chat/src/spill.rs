@@ -55,6 +55,13 @@ impl Spills {
 
     /// Gives the bytes back after the first `used` of them were handled; frees the spill if none is left.
     pub(crate) fn put_back(&mut self, spill: &mut u32, mut bytes: Vec<u8>, used: usize) {
+        if *spill == NONE {
+            // Its connection closed over what it said, and gave the spill up.
+            self.bytes -= bytes.len();
+            bytes.clear();
+            self.recycle(bytes);
+            return;
+        }
         bytes.drain(..used);
         self.bytes -= used;
         if bytes.is_empty() {

@@ -64,9 +64,11 @@ impl FakeStore {
                 StoreOutcome { ticket: append.ticket, result }
             }
             StoreRequest::Pull(page) => {
-                let messages = self.messages.entry(page.conversation).or_default();
-                let mut found: Vec<StoredMessage> = messages
-                    .range(page.after.0 + 1..)
+                let mut found: Vec<StoredMessage> = self
+                    .messages
+                    .get(&page.conversation)
+                    .into_iter()
+                    .flat_map(|messages| messages.range(page.after.0 + 1..))
                     .take(usize::from(page.limit) + 1)
                     .map(|(_, message)| message.clone())
                     .collect();

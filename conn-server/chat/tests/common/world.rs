@@ -229,15 +229,20 @@ impl World {
                 Some(next) => self.set_clock(next.max(self.now.mono)),
                 None => break,
             }
-            for index in 0..self.places.len() {
-                let place = &mut self.places[index];
-                place.shard.handle_timeout(self.now, &mut place.fx);
-                self.drain_lanes(index);
-            }
+            self.time_out();
             self.run();
         }
         self.set_clock(end);
         self.run();
+    }
+
+    /// Tells every shard what time it is.
+    pub fn time_out(&mut self) {
+        for index in 0..self.places.len() {
+            let place = &mut self.places[index];
+            place.shard.handle_timeout(self.now, &mut place.fx);
+            self.drain_lanes(index);
+        }
     }
 
     pub fn set_clock(&mut self, mono: Instant) {
