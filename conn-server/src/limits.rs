@@ -1,0 +1,79 @@
+//! Every bound of the node's I/O, with its reason. The core's own bounds are in `chat::limits`.
+
+use std::time::Duration;
+
+/// Completions or readiness events handled in one turn: about half a millisecond of work, so that timers, mail and
+/// accepts never wait longer than that behind a flood.
+pub const EVENTS_PER_TURN_MAX: usize = 512;
+
+/// Messages taken from a shard's inbox in one turn: one batch of each peer of a 64-shard node, and its store outcomes.
+pub const MESSAGES_PER_TURN_MAX: usize = 128;
+
+/// Messages that wait in a shard's inbox. A peer posts at most one batch per turn and merges while this is full, so the
+/// bound costs latency and never mail.
+pub const INBOX_MESSAGES_MAX: usize = 1024;
+
+/// Store batches that wait for the store, all shards together. A shard merges while this is full.
+pub const STORE_BATCHES_MAX: usize = 1024;
+
+/// Emptied batches that a shard keeps for reuse: one per peer it is likely to write to in a turn.
+pub const SPARE_BATCHES_MAX: usize = 64;
+
+/// A spare batch keeps at most this capacity; a larger one goes back to the allocator.
+pub const SPARE_BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// How long a shard with unposted mail sleeps at most. Its peer's inbox is full, which lasts about one turn of the peer.
+pub const POST_RETRY: Duration = Duration::from_millis(1);
+
+/// How long accepting pauses after an error that no close of a connection can cure (the system is short of memory or
+/// descriptors). Clients wait in the backlog meanwhile.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Connections taken from the common port before the other shards get their turn: the kernel wakes waiting shards in the
+/// order in which they began to wait, so a shard that never steps back would take them all.
+pub const ACCEPTS_PER_TURN_AT_COMMON_PORT: u32 = 16;
+
+/// Places in a descriptor table beyond the planned connections: those being shed, and those whose close is under way.
+pub const FILE_SLACK: u32 = 64;
+
+/// The most that the kernel lets a ring's descriptor table hold, whatever the descriptor limit.
+pub const FILE_TABLE_MAX: u32 = 1 << 20;
+
+/// Connections waiting to be accepted, per listening socket: a second of connects at 4,000/s. The kernel cuts it to
+/// `net.core.somaxconn`.
+pub const BACKLOG: i32 = 4096;
+
+/// Base ports tried for `--listen IP:0` before giving up.
+pub const PORT_SEARCH_MAX: u32 = 256;
+
+/// Shards of one node: a shard's number has to fit in the ports after the base, and the mesh is quadratic in it.
+pub const SHARDS_MAX: u16 = 256;
+
+/// Sockets that the epoll driver accepts from one listener in one turn.
+pub const EPOLL_ACCEPTS_PER_TURN: usize = 64;
+
+/// The epoll driver's one read buffer per shard.
+pub const EPOLL_READ_BYTES: usize = 64 * 1024;
+
+/// Reads from one connection per turn in the epoll driver, so that a flooding peer cannot hold the shard.
+pub const EPOLL_READS_PER_TURN: usize = 2;
+
+/// Message headers of vectored sends that may wait for submission; with none left a send carries one slice and goes on
+/// after it.
+pub const SEND_HEADERS: usize = 512;
+
+/// Slices of vectored sends that may wait for submission: 128 KiB of iovecs.
+pub const SEND_SLICES: usize = 8192;
+
+/// How long teardown waits for cancelled operations. Beyond it the process ends: their memory must not be freed.
+pub const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long teardown waits for completions before it asks again for what is left to be cancelled.
+pub const TEARDOWN_STEP: Duration = Duration::from_millis(100);
+
+/// How long a node waits for its shards to set their drivers up.
+pub const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+const _: () = assert!(EPOLL_READ_BYTES <= chat::limits::RECEIVE_BYTES_MAX);
+const _: () = assert!(SEND_SLICES >= chat::limits::TRANSMIT_SLICES_MAX);
+const _: () = assert!(INBOX_MESSAGES_MAX >= MESSAGES_PER_TURN_MAX);

@@ -1,0 +1,411 @@
+//! What travels between threads: each shard's inbox with its wake-up, and the lane to the store and back.
+//!
+//! The only file with atomics. A shard posts at most one message per turn to each peer, never blocks and never drops: a
+//! full inbox gives the message back (see `postbox`). The receiver is woken only if it said that it is about to sleep,
+//! which costs the sender one load otherwise.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use std::time::Duration;
+
+use chat::{MailBatch, StoreBatch, StoreOutcome};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crossbeam::queue::ArrayQueue;
+use crossbeam::utils::CachePadded;
+use rustix::event::{EventfdFlags, eventfd};
+use wire::ShardId;
+
+use crate::limits::{INBOX_MESSAGES_MAX, POST_RETRY, STORE_BATCHES_MAX};
+use crate::stats::ShardSnapshot;
+
+/// Where a snapshot goes. Called once, on the shard's thread: it must not block.
+pub type SnapshotReply = Box<dyn FnOnce(Box<ShardSnapshot>) + Send>;
+
+/// What a shard can be told.
+pub enum Message {
+    /// Mail of a peer shard.
+    Mail(MailBatch),
+    /// Answers of the store, and an emptied batch to use again.
+    Stored {
+        /// In the order of the requests.
+        outcomes: Vec<StoreOutcome>,
+        /// The batch that the requests came in, emptied.
+        spare: StoreBatch,
+    },
+    /// Say how you are.
+    Snapshot(SnapshotReply),
+    /// Every shard is ready: begin to accept.
+    Open,
+    /// Stop accepting, let every connection finish, end by the deadline (of the node's monotonic clock).
+    Drain {
+        /// When to give up on what is left.
+        deadline: chat::Instant,
+    },
+    /// Every shard has drained: look again.
+    Drained,
+    /// End now.
+    Abort,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Mail(_) => "Mail",
+            Self::Stored { .. } => "Stored",
+            Self::Snapshot(_) => "Snapshot",
+            Self::Open => "Open",
+            Self::Drain { .. } => "Drain",
+            Self::Drained => "Drained",
+            Self::Abort => "Abort",
+        })
+    }
+}
+
+/// Why a message was not taken.
+#[derive(Debug)]
+pub enum PostError {
+    /// The inbox is full for now; here is the message again.
+    Full(Message),
+    /// The shard has ended.
+    Gone,
+}
+
+/// One shard's place in the mesh.
+#[derive(Debug)]
+struct Station {
+    inbox: ArrayQueue<Message>,
+    /// Set by the shard before it sleeps, cleared by whoever wakes it.
+    is_asleep: CachePadded<AtomicBool>,
+    is_gone: AtomicBool,
+    wake: OwnedFd,
+}
+
+/// Every shard's inbox, and what the shards must agree on.
+#[derive(Debug)]
+pub struct Mesh {
+    stations: Vec<Station>,
+    /// Shards that accept at the common port.
+    accepting: AtomicU32,
+    /// Draining shards that have nothing left to do.
+    drained: AtomicU32,
+}
+
+impl Mesh {
+    /// A mesh of `shards` empty inboxes.
+    ///
+    /// # Errors
+    /// If the wake-up descriptors cannot be made.
+    pub fn new(shards: u16) -> io::Result<Arc<Self>> {
+        let stations = (0..shards)
+            .map(|_| {
+                Ok(Station {
+                    inbox: ArrayQueue::new(INBOX_MESSAGES_MAX),
+                    is_asleep: CachePadded::new(AtomicBool::new(false)),
+                    is_gone: AtomicBool::new(false),
+                    wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+                })
+            })
+            .collect::<io::Result<_>>()?;
+        let (accepting, drained) = (AtomicU32::new(0), AtomicU32::new(0));
+        Ok(Arc::new(Self { stations, accepting, drained }))
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub fn shards(&self) -> u16 {
+        u16::try_from(self.stations.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Posts a message; `Ok(true)` if the shard had to be woken.
+    ///
+    /// # Errors
+    /// [`PostError::Full`] gives the message back; [`PostError::Gone`] if the shard has ended or never was.
+    pub fn post(&self, to: ShardId, message: Message) -> Result<bool, PostError> {
+        let Some(station) = self.stations.get(usize::from(to.0)) else {
+            return Err(PostError::Gone);
+        };
+        if station.is_gone.load(Ordering::Acquire) {
+            return Err(PostError::Gone);
+        }
+        station.inbox.push(message).map_err(PostError::Full)?;
+        // Pairs with the fence in `Inbox::may_sleep`: either that shard sees this message, or this thread sees that it
+        // is asleep.
+        fence(Ordering::SeqCst);
+        Ok(station.is_asleep.load(Ordering::Relaxed) && station.wake())
+    }
+
+    /// Posts a message and waits while the inbox is full. For threads that may wait: never called by a shard.
+    /// `false` if the shard has ended.
+    pub fn post_waiting(&self, to: ShardId, mut message: Message) -> bool {
+        loop {
+            match self.post(to, message) {
+                Ok(_) => return true,
+                Err(PostError::Gone) => return false,
+                Err(PostError::Full(again)) => message = again,
+            }
+            std::thread::sleep(POST_RETRY);
+        }
+    }
+
+    /// The receiving side of a shard, which that shard's thread owns; `None` if there is no such shard.
+    #[must_use]
+    pub fn inbox(self: &Arc<Self>, shard: ShardId) -> Option<Inbox> {
+        let index = usize::from(shard.0);
+        (index < self.stations.len()).then(|| Inbox { mesh: Arc::clone(self), index })
+    }
+
+    /// A shard begins to accept at the common port.
+    pub(crate) fn join_common_port(&self) {
+        self.accepting.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A shard that is full asks to stop accepting at the common port: refused to the last one, which sheds instead, so
+    /// that clients get an answer and do not hang in the backlog.
+    pub(crate) fn may_leave_common_port(&self) -> bool {
+        let leave = |accepting: u32| (accepting > 1).then(|| accepting - 1);
+        self.accepting.fetch_update(Ordering::AcqRel, Ordering::Acquire, leave).is_ok()
+    }
+
+    /// A draining shard stops accepting at the common port, whoever is left.
+    pub(crate) fn leave_common_port(&self) {
+        self.accepting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// A draining shard found nothing left to do, or something again.
+    pub(crate) fn report_drained(&self, is_drained: bool) {
+        if !is_drained {
+            self.drained.fetch_sub(1, Ordering::AcqRel);
+        } else if self.drained.fetch_add(1, Ordering::AcqRel) + 1 == u32::from(self.shards()) {
+            for shard in 0..self.shards() {
+                // A full inbox belongs to a shard that is awake and will look by itself.
+                let _ = self.post(ShardId(shard), Message::Drained);
+            }
+        }
+    }
+
+    /// Whether every shard has reported so.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Acquire) == u32::from(self.shards())
+    }
+}
+
+impl Station {
+    /// Wakes the shard unless somebody else just did.
+    fn wake(&self) -> bool {
+        if !self.is_asleep.swap(false, Ordering::AcqRel) {
+            return false;
+        }
+        // Can only fail if the counter is full, and then the shard has been woken 2^64 times already.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        true
+    }
+}
+
+/// The receiving side of one shard.
+#[derive(Debug)]
+pub struct Inbox {
+    mesh: Arc<Mesh>,
+    index: usize,
+}
+
+impl Inbox {
+    fn station(&self) -> &Station {
+        &self.mesh.stations[self.index]
+    }
+
+    /// The oldest message.
+    pub(crate) fn take(&self) -> Option<Message> {
+        self.station().inbox.pop()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.station().inbox.is_empty()
+    }
+
+    /// Says that this shard is about to sleep; `false` if it must not, because mail has come.
+    pub(crate) fn may_sleep(&self) -> bool {
+        let station = self.station();
+        station.is_asleep.store(true, Ordering::Relaxed);
+        // Pairs with the fence in `Mesh::post`.
+        fence(Ordering::SeqCst);
+        if station.inbox.is_empty() {
+            return true;
+        }
+        self.woke();
+        false
+    }
+
+    /// Says that this shard is awake, whatever woke it: senders need not wake it any more.
+    pub(crate) fn woke(&self) {
+        self.station().is_asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// Becomes readable when the shard is to wake up. It is never read: both drivers wait for the edge, and the counter
+    /// does not overflow in the life of a machine.
+    pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.station().wake.as_fd()
+    }
+
+    pub(crate) fn mesh(&self) -> &Arc<Mesh> {
+        &self.mesh
+    }
+}
+
+impl Drop for Inbox {
+    /// The shard has ended: nothing more is taken, and what waits is dropped, so that whoever waits for a snapshot sees
+    /// its reply dropped instead of waiting for ever.
+    fn drop(&mut self) {
+        self.station().is_gone.store(true, Ordering::Release);
+        while self.take().is_some() {}
+    }
+}
+
+/// Requests of one shard on their way to the store.
+#[derive(Debug)]
+pub struct StoreMail {
+    /// Whose.
+    pub shard: ShardId,
+    /// What.
+    pub batch: StoreBatch,
+}
+
+/// The store's end of the lane: batches of all shards in, outcomes back.
+///
+/// Every request must be answered exactly once, and each shard's in their order. When this is dropped, the shards answer
+/// their clients `busy` by themselves.
+#[derive(Debug)]
+pub struct StoreLane {
+    batches: Receiver<StoreMail>,
+    mesh: Arc<Mesh>,
+}
+
+/// The shards' end of the lane.
+pub(crate) type StoreSender = Sender<StoreMail>;
+
+impl StoreLane {
+    pub(crate) fn new(mesh: &Arc<Mesh>) -> (StoreSender, Self) {
+        let (sender, batches) = bounded(STORE_BATCHES_MAX);
+        (sender, Self { batches, mesh: Arc::clone(mesh) })
+    }
+
+    /// The next batch; waits for it. `None` when every shard has ended and nothing is left.
+    #[must_use]
+    pub fn recv(&self) -> Option<StoreMail> {
+        self.batches.recv().ok()
+    }
+
+    /// The next batch, if it comes in time.
+    ///
+    /// # Errors
+    /// The time ran out, or every shard has ended and nothing is left.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<StoreMail, RecvTimeoutError> {
+        self.batches.recv_timeout(timeout)
+    }
+
+    /// The next batch, if it is there: what a group commit takes along.
+    ///
+    /// # Errors
+    /// Nothing is there, or every shard has ended.
+    pub fn try_recv(&self) -> Result<StoreMail, TryRecvError> {
+        self.batches.try_recv()
+    }
+
+    /// Batches that wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// Answers a shard, waking it if it sleeps; waits while its inbox is full. `batch` is what the requests came in: the
+    /// shard uses its memory again. `false` if the shard has ended.
+    pub fn answer(
+        &self,
+        shard: ShardId,
+        outcomes: Vec<StoreOutcome>,
+        mut batch: StoreBatch,
+    ) -> bool {
+        batch.clear();
+        self.mesh.post_waiting(shard, Message::Stored { outcomes, spare: batch })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_full_inbox_gives_the_message_back() {
+        let mesh = Mesh::new(1).unwrap();
+        let inbox = mesh.inbox(ShardId(0)).unwrap();
+        for _ in 0..INBOX_MESSAGES_MAX {
+            mesh.post(ShardId(0), Message::Open).unwrap();
+        }
+        assert!(matches!(
+            mesh.post(ShardId(0), Message::Abort),
+            Err(PostError::Full(Message::Abort))
+        ));
+        assert!(matches!(inbox.take(), Some(Message::Open)));
+        mesh.post(ShardId(0), Message::Abort).unwrap();
+        drop(inbox);
+        assert!(matches!(mesh.post(ShardId(0), Message::Open), Err(PostError::Gone)));
+    }
+
+    #[test]
+    fn only_a_sleeper_is_woken_and_only_once() {
+        let mesh = Mesh::new(1).unwrap();
+        let inbox = mesh.inbox(ShardId(0)).unwrap();
+        assert!(!mesh.post(ShardId(0), Message::Open).unwrap(), "awake");
+        assert!(!inbox.may_sleep(), "mail is there");
+        inbox.take().unwrap();
+        assert!(inbox.may_sleep());
+        assert!(mesh.post(ShardId(0), Message::Open).unwrap(), "asleep");
+        assert!(!mesh.post(ShardId(0), Message::Open).unwrap(), "woken already");
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_between_two_threads() {
+        const ROUNDS: u64 = 20_000;
+        let mesh = Mesh::new(1).unwrap();
+        let inbox = mesh.inbox(ShardId(0)).unwrap();
+        let poster = thread::spawn({
+            let mesh = Arc::clone(&mesh);
+            move || (0..ROUNDS).all(|_| mesh.post_waiting(ShardId(0), Message::Open))
+        });
+        let mut taken = 0;
+        while taken < ROUNDS {
+            if inbox.may_sleep() {
+                // Blocks for good if a wake-up is lost.
+                let mut ready = [rustix::event::PollFd::new(
+                    &inbox.station().wake,
+                    rustix::event::PollFlags::IN,
+                )];
+                rustix::event::poll(&mut ready, None).unwrap();
+                rustix::io::read(&inbox.station().wake, &mut [0; 8]).unwrap();
+                inbox.woke();
+            }
+            while inbox.take().is_some() {
+                taken += 1;
+            }
+        }
+        assert!(poster.join().unwrap());
+    }
+
+    #[test]
+    fn the_last_shard_stays_at_the_common_port() {
+        let mesh = Mesh::new(2).unwrap();
+        mesh.join_common_port();
+        mesh.join_common_port();
+        assert!(mesh.may_leave_common_port());
+        assert!(!mesh.may_leave_common_port());
+    }
+}

@@ -1,0 +1,533 @@
+//! The node: builds listeners, mesh and pinned shard threads of a [`ServerConfig`], opens for clients when every shard is
+//! ready, and waits for the shards to end.
+//!
+//! Everything around a node (metrics page, store, balancer registration) holds a [`NodeHandle`] or the [`StoreLane`].
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use chat::Durability;
+use wire::ShardId;
+use wire::token::TokenKey;
+
+use crate::clock::{Clock, unix_ms};
+use crate::driver::uring::{UringConfig, UringIo};
+use crate::driver::{DriverKind, DriverReport, IoChoice, choose, epoll, uring};
+pub use crate::host::End;
+use crate::host::Host;
+use crate::limits::START_TIMEOUT;
+use crate::listener::{Listeners, SocketOptions, shard_port};
+use crate::mesh::{Mesh, Message, StoreLane};
+use crate::sizing::{HostFacts, ShardCount, Sizing, plan};
+use crate::stats::ShardSnapshot;
+
+/// Where shard threads run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Pinning {
+    /// Shard `i` on the `i`-th core that the process may use, round and round.
+    #[default]
+    Auto,
+    /// Shard `i` on the `i`-th core of this list, round and round.
+    Cores(Vec<usize>),
+    /// Wherever the scheduler likes.
+    Off,
+}
+
+/// A node's settings.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The node's name, which tokens are bound to.
+    pub name: String,
+    /// This start of the node, which tokens are bound to.
+    pub incarnation: u64,
+    /// Checks tokens.
+    pub token_key: TokenKey,
+    /// The common address; shard `i` listens on the port `1 + i` after it. Port 0: choose.
+    pub listen: SocketAddr,
+    /// Options of the listening sockets.
+    pub sockets: SocketOptions,
+    /// The driver.
+    pub io: IoChoice,
+    /// Sizes of each shard's ring.
+    pub uring: UringConfig,
+    /// How many shards.
+    pub shards: ShardCount,
+    /// Where they run.
+    pub pinning: Pinning,
+    /// Connections that the node is to hold.
+    pub connections: u32,
+    /// When a message counts as accepted.
+    pub durability: Durability,
+    /// The longest text.
+    pub body_bytes_max: u32,
+    /// How often a client should send a heartbeat.
+    pub heartbeat_interval: Duration,
+    /// Silence after which a session expires.
+    pub heartbeat_timeout: Duration,
+    /// Time to log in after connecting.
+    pub login_timeout: Duration,
+    /// Time for a closing connection to take what was queued for it.
+    pub flush_timeout: Duration,
+    /// Time for the peer's FIN after ours.
+    pub linger_timeout: Duration,
+    /// At shutdown, clients are told to come back spread over this long.
+    pub reconnect_window: Duration,
+    /// An append without an answer for this long means that the store stalls.
+    pub store_stall: Duration,
+    /// Bytes of history of each shard under durability `none`.
+    pub history_bytes_max: usize,
+    /// Time for a drain, after which the node ends with whatever is left.
+    pub drain_timeout: Duration,
+    /// For what is spread at random.
+    pub seed: u64,
+}
+
+impl ServerConfig {
+    /// The defaults for a node of this name, with this key, on any port of 127.0.0.1.
+    #[must_use]
+    pub fn new(name: &str, token_key: TokenKey) -> Self {
+        Self {
+            name: name.to_owned(),
+            incarnation: unix_ms(),
+            token_key,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            sockets: SocketOptions::default(),
+            io: IoChoice::Auto,
+            uring: UringConfig::default(),
+            shards: ShardCount::Auto,
+            pinning: Pinning::Auto,
+            connections: 10_000,
+            durability: Durability::Commit,
+            body_bytes_max: 4096,
+            heartbeat_interval: Duration::from_secs(30),
+            heartbeat_timeout: Duration::from_secs(90),
+            login_timeout: Duration::from_secs(10),
+            flush_timeout: Duration::from_secs(10),
+            linger_timeout: Duration::from_secs(5),
+            reconnect_window: Duration::from_secs(30),
+            store_stall: Duration::from_secs(2),
+            history_bytes_max: 64 * 1024 * 1024,
+            drain_timeout: Duration::from_secs(30),
+            seed: unix_ms(),
+        }
+    }
+}
+
+/// Why a node did not start or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The settings cannot be had on this host; the text says what to change.
+    #[error("{0}")]
+    Config(String),
+    /// The system refused something.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What it said.
+        error: io::Error,
+    },
+    /// A shard panicked: a bug. The others were ended.
+    #[error("shard {0} panicked (a bug: please report it with the log)")]
+    Panicked(u16),
+}
+
+impl NodeError {
+    fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |error| Self::System { what, error }
+    }
+}
+
+/// How a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every connection was finished and the store has everything.
+    Drained,
+    /// The drain's deadline came first.
+    Cut {
+        /// Connections that were still open.
+        connections: u32,
+    },
+    /// It was told to end at once.
+    Aborted,
+}
+
+/// What a node says of itself; does not change.
+#[derive(Clone, Debug)]
+pub struct NodeInfo {
+    /// The common address.
+    pub address: SocketAddr,
+    /// Each shard's own port.
+    pub shard_ports: Vec<u16>,
+    /// Shards and their sizes.
+    pub sizing: Sizing,
+    /// The driver in use, how, and why.
+    pub driver: DriverReport,
+    /// This start.
+    pub incarnation: u64,
+}
+
+/// Talks to a node's shards from any thread.
+#[derive(Clone, Debug)]
+pub struct NodeHandle {
+    mesh: Arc<Mesh>,
+    clock: Clock,
+    drain_timeout: Duration,
+    info: Arc<NodeInfo>,
+}
+
+impl NodeHandle {
+    /// The node's clock, on which tokens expire.
+    #[must_use]
+    pub const fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// What does not change.
+    #[must_use]
+    pub fn info(&self) -> &NodeInfo {
+        &self.info
+    }
+
+    /// No new connections; every connection gets what is queued and a goodbye; then the shards end. Idempotent.
+    pub fn drain(&self) {
+        let deadline = self.clock.mono() + self.drain_timeout;
+        self.tell(|| Message::Drain { deadline });
+    }
+
+    /// Ends the shards at once.
+    pub fn abort(&self) {
+        self.tell(|| Message::Abort);
+    }
+
+    fn tell(&self, message: impl Fn() -> Message) {
+        for shard in 0..self.mesh.shards() {
+            // A shard that has ended needs no telling.
+            let _ = self.mesh.post_waiting(ShardId(shard), message());
+        }
+    }
+
+    /// Asks every shard for a snapshot without waiting; `reply` is called on the shards' threads, once per shard that
+    /// still runs, and must not block.
+    pub fn request_snapshots(&self, reply: impl Fn(Box<ShardSnapshot>) + Clone + Send + 'static) {
+        self.tell(|| Message::Snapshot(Box::new(reply.clone())));
+    }
+
+    /// The snapshots of all shards that answer in time, in order.
+    #[must_use]
+    pub fn snapshots(&self, timeout: Duration) -> Vec<ShardSnapshot> {
+        let (sender, answers) = mpsc::channel();
+        self.request_snapshots(move |snapshot| {
+            // Nobody waits any more: the answer is late.
+            let _ = sender.send(snapshot);
+        });
+        let deadline = self.clock.mono() + timeout;
+        let mut snapshots = Vec::new();
+        // Ends early when every shard has answered or dropped its question.
+        while let Ok(snapshot) = answers.recv_timeout(deadline.since(self.clock.mono())) {
+            snapshots.push(*snapshot);
+        }
+        snapshots.sort_by_key(|snapshot| snapshot.shard);
+        snapshots
+    }
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    handle: NodeHandle,
+    threads: Vec<thread::JoinHandle<io::Result<End>>>,
+}
+
+/// One shard's settings on their way to its thread.
+struct ShardSeat {
+    chat: chat::Config,
+    clock: Clock,
+    mesh: Arc<Mesh>,
+    store: Option<crate::mesh::StoreSender>,
+    driver: DriverKind,
+    io: UringIo,
+    core: Option<usize>,
+}
+
+impl Node {
+    /// Starts a node and, unless durability is `none`, gives out the store's end of the lane, which somebody must serve.
+    /// When this returns, the node accepts.
+    ///
+    /// # Errors
+    /// If the settings cannot be had, a port is taken, or a shard cannot set its driver up.
+    pub fn start(config: &ServerConfig) -> Result<(Self, Option<StoreLane>), NodeError> {
+        let driver = choose(config.io).map_err(NodeError::Config)?;
+        let facts = host_facts(driver.kind)?;
+        let sizing = plan(config.shards, config.connections, facts).map_err(NodeError::Config)?;
+        let is_nonblocking = driver.kind == DriverKind::Epoll;
+        let listeners =
+            Listeners::bind(config.listen, sizing.shards, config.sockets, is_nonblocking)
+                .map_err(NodeError::system("opening the chat ports"))?;
+        let mesh = Mesh::new(sizing.shards).map_err(NodeError::system("making wake-ups"))?;
+        let (store, lane) = if config.durability == Durability::None {
+            (None, None)
+        } else {
+            let (sender, lane) = StoreLane::new(&mesh);
+            (Some(sender), Some(lane))
+        };
+        let address = listeners.address();
+        let shard_ports = (0..sizing.shards)
+            .map(|shard| shard_port(address.port(), shard))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(NodeError::system("naming the shards' ports"))?;
+        tracing::info!(io = %driver.kind, flags = driver.flags, reason = driver.reason, shards = sizing.shards, %address, "starting");
+        let info =
+            NodeInfo { address, shard_ports, sizing, driver, incarnation: config.incarnation };
+        let handle = NodeHandle {
+            mesh: Arc::clone(&mesh),
+            clock: Clock::start(),
+            drain_timeout: config.drain_timeout,
+            info: Arc::new(info),
+        };
+        let mut node = Self { handle, threads: Vec::new() };
+        let started = node.spawn(config, &listeners, store);
+        drop(listeners);
+        match started {
+            Ok(()) => Ok((node, lane)),
+            Err(error) => {
+                node.handle.abort();
+                // Its own error is told; those of the others follow from it.
+                let _ = node.join();
+                Err(error)
+            }
+        }
+    }
+
+    /// Talks to the shards.
+    #[must_use]
+    pub fn handle(&self) -> NodeHandle {
+        self.handle.clone()
+    }
+
+    /// Waits for all shards to end, which they do after a drain or an abort.
+    ///
+    /// # Errors
+    /// If a shard's driver failed or a shard panicked; the other shards are ended then.
+    pub fn join(self) -> Result<Outcome, NodeError> {
+        let mut outcome = Outcome::Drained;
+        let mut failed = None;
+        for (shard, thread) in (0u16..).zip(self.threads) {
+            let failure = match thread.join() {
+                Ok(Ok(end)) => {
+                    outcome = outcome.and(end);
+                    continue;
+                }
+                Ok(Err(error)) => NodeError::System { what: format!("shard {shard}"), error },
+                Err(_) => NodeError::Panicked(shard),
+            };
+            failed.get_or_insert(failure);
+        }
+        failed.map_or(Ok(outcome), Err)
+    }
+
+    fn spawn(
+        &mut self,
+        config: &ServerConfig,
+        listeners: &Listeners,
+        store: Option<crate::mesh::StoreSender>,
+    ) -> Result<(), NodeError> {
+        let info = Arc::clone(&self.handle.info);
+        let cores = cores(&config.pinning)?;
+        let (ready, waiting) = mpsc::channel();
+        for shard in 0..info.sizing.shards {
+            let Some(listeners) = listeners.of(shard) else { continue };
+            let files = info.sizing.files_per_shard;
+            let seat = ShardSeat {
+                chat: chat_config(config, &info, shard),
+                clock: self.handle.clock,
+                mesh: Arc::clone(&self.handle.mesh),
+                store: store.clone(),
+                driver: info.driver.kind,
+                io: UringIo { listeners, config: config.uring, files },
+                core: (!cores.is_empty()).then(|| cores[usize::from(shard) % cores.len()]),
+            };
+            let (ready, handle) = (ready.clone(), self.handle.clone());
+            let thread = thread::Builder::new()
+                .name(format!("rl-shard-{shard}"))
+                .spawn(move || {
+                    let guard = AbortOthers(handle);
+                    let ended = run_shard(seat, || {
+                        // The starter has given up: then its abort is on the way.
+                        let _ = ready.send(());
+                    });
+                    if ended.is_ok() {
+                        std::mem::forget(guard);
+                    }
+                    ended
+                })
+                .map_err(NodeError::system("starting a shard's thread"))?;
+            self.threads.push(thread);
+        }
+        drop(ready);
+        for _ in 0..info.sizing.shards {
+            // An early end of the channel is a shard that failed: `join` has its error.
+            if waiting.recv_timeout(START_TIMEOUT).is_err() {
+                return Err(self.start_failure());
+            }
+        }
+        self.handle.tell(|| Message::Open);
+        Ok(())
+    }
+
+    /// The error of the shard that did not become ready.
+    fn start_failure(&mut self) -> NodeError {
+        self.handle.abort();
+        let threads = std::mem::take(&mut self.threads);
+        let failed = Self { handle: self.handle.clone(), threads }.join();
+        failed.err().unwrap_or_else(|| {
+            NodeError::Config("a shard did not become ready in time: the host is overloaded".into())
+        })
+    }
+}
+
+impl Outcome {
+    /// The worse of what is known and one shard's end.
+    const fn and(self, end: End) -> Self {
+        match (self, end) {
+            (Self::Aborted, _) | (_, End::Aborted) => Self::Aborted,
+            (Self::Cut { connections: a }, End::Cut { connections: b }) => {
+                Self::Cut { connections: a.saturating_add(b) }
+            }
+            (cut @ Self::Cut { .. }, End::Drained) => cut,
+            (Self::Drained, End::Cut { connections }) => Self::Cut { connections },
+            (Self::Drained, End::Drained) => Self::Drained,
+        }
+    }
+}
+
+/// A shard that fails takes the node down: half a node would lose mail in silence.
+struct AbortOthers(NodeHandle);
+
+impl Drop for AbortOthers {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn run_shard(seat: ShardSeat, ready: impl FnOnce()) -> io::Result<End> {
+    let ShardSeat { chat, clock, mesh, store, driver, io, core } = seat;
+    if let Some(core) = core
+        && let Err(error) = pin(core)
+    {
+        // It works unpinned too, only less evenly.
+        tracing::warn!(shard = chat.shard.0, core, %error, "cannot pin the shard");
+    }
+    let gone = || io::Error::other("the mesh has no such shard");
+    let inbox = mesh.inbox(chat.shard).ok_or_else(gone)?;
+    // Made on this thread: its memory is the thread's own, and a ring belongs to the thread that made it.
+    let mut host = Host::new(chat, clock, inbox, store);
+    match driver {
+        DriverKind::Uring => uring::run(&mut host, io, ready),
+        DriverKind::Epoll => epoll::run(&mut host, io.listeners, ready),
+    }
+}
+
+fn chat_config(config: &ServerConfig, info: &NodeInfo, shard: u16) -> chat::Config {
+    chat::Config {
+        shard: ShardId(shard),
+        shards: info.sizing.shards,
+        node: config.name.clone(),
+        incarnation: config.incarnation,
+        token_key: config.token_key.clone(),
+        shard_ports: info.shard_ports.clone(),
+        durability: config.durability,
+        message_id_base: message_id_base(&config.name, shard, unix_ms()),
+        connections_max: info.sizing.connections_per_shard,
+        body_bytes_max: config.body_bytes_max,
+        heartbeat_interval: config.heartbeat_interval,
+        heartbeat_timeout: config.heartbeat_timeout,
+        login_timeout: config.login_timeout,
+        flush_timeout: config.flush_timeout,
+        linger_timeout: config.linger_timeout,
+        reconnect_window: config.reconnect_window,
+        store_stall: config.store_stall,
+        history_bytes_max: config.history_bytes_max,
+        seed: config.seed.wrapping_add(u64::from(shard)),
+    }
+}
+
+/// Where a shard's message ids begin: `lane:12 | unix_ms:42 | 10 bits`. Ids count up from it by less than 1,024 per
+/// millisecond, so that a later start of the same shard begins above all of an earlier one's; the lane keeps the shards
+/// of a node apart, and nodes by a hash of their names.
+fn message_id_base(name: &str, shard: u16, unix_ms: u64) -> u64 {
+    // FNV-1a: any hash will do, as long as it stays the same.
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let lane = (hash >> 52).wrapping_add(u64::from(shard)) & 0xfff;
+    lane << 52 | (unix_ms & ((1 << 42) - 1)) << 10
+}
+
+/// What this host allows; raises the descriptor limit as far as it goes.
+fn host_facts(driver: DriverKind) -> Result<HostFacts, NodeError> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // Stays as it was if that is refused.
+    let _ = setrlimit(Resource::Nofile, raised);
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let cores = allowed_cores()?.len();
+    Ok(HostFacts { cores, descriptors, has_direct_descriptors: driver.caps().direct_descriptors })
+}
+
+fn allowed_cores() -> Result<Vec<usize>, NodeError> {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+    let set = sched_getaffinity(None)
+        .map_err(|error| NodeError::system("asking for the allowed cores")(error.into()))?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect())
+}
+
+fn cores(pinning: &Pinning) -> Result<Vec<usize>, NodeError> {
+    match pinning {
+        Pinning::Auto => allowed_cores(),
+        Pinning::Off => Ok(Vec::new()),
+        Pinning::Cores(cores) => {
+            let allowed = allowed_cores()?;
+            match cores.iter().find(|core| !allowed.contains(core)) {
+                None => Ok(cores.clone()),
+                Some(core) => Err(NodeError::Config(format!(
+                    "core {core} is not one that this process may use: choose from {allowed:?}"
+                ))),
+            }
+        }
+    }
+}
+
+fn pin(core: usize) -> rustix::io::Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(core);
+    rustix::thread::sched_setaffinity(None, &set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_ids_of_shards_and_starts_do_not_meet() {
+        let now = unix_ms();
+        let first = message_id_base("n1", 0, now);
+        assert!(message_id_base("n1", 0, now + 1) - first == 1024);
+        assert_ne!(first >> 52, message_id_base("n1", 1, now) >> 52);
+        assert_ne!(first >> 52, message_id_base("n2", 0, now) >> 52);
+    }
+
+    #[test]
+    fn the_worst_end_is_the_outcome() {
+        let cut = |connections| End::Cut { connections };
+        let outcome = Outcome::Drained.and(cut(2)).and(End::Drained).and(cut(3));
+        assert_eq!(outcome, Outcome::Cut { connections: 5 });
+        assert_eq!(outcome.and(End::Aborted), Outcome::Aborted);
+    }
+}

@@ -1,0 +1,50 @@
+//! SIGTERM and SIGINT: the first one drains the node, the second one ends it at once.
+
+use std::io;
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+
+use crate::server::NodeHandle;
+
+/// Listens for signals until it is dropped.
+#[derive(Debug)]
+pub struct SignalWatch {
+    handle: Handle,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl SignalWatch {
+    /// Lets SIGTERM and SIGINT of this process drain the node, and a second one abort it.
+    ///
+    /// # Errors
+    /// If the handlers or the thread cannot be set up.
+    pub fn start(node: NodeHandle) -> io::Result<Self> {
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let handle = signals.handle();
+        let thread = thread::Builder::new().name("rl-signals".to_owned()).spawn(move || {
+            let mut is_draining = false;
+            for signal in &mut signals {
+                if std::mem::replace(&mut is_draining, true) {
+                    tracing::warn!(signal, "second signal: ending at once");
+                    node.abort();
+                } else {
+                    tracing::info!(signal, "draining; a second signal ends at once");
+                    node.drain();
+                }
+            }
+        })?;
+        Ok(Self { handle, thread: Some(thread) })
+    }
+}
+
+impl Drop for SignalWatch {
+    fn drop(&mut self) {
+        self.handle.close();
+        if let Some(thread) = self.thread.take() {
+            // It can only have panicked in a log line; the signals are handled no more either way.
+            let _ = thread.join();
+        }
+    }
+}
