@@ -29,13 +29,20 @@ pub struct Options {
     pub bytes_max: Option<u64>,
     /// How long a call waits for a lock of another connection before it is `Busy`.
     pub busy_timeout: Duration,
+    /// WAL pages after which a commit also moves them into the database.
+    pub wal_pages: u32,
 }
 
 impl Options {
     /// The defaults for a file.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), bytes_max: None, busy_timeout: limits::BUSY_TIMEOUT }
+        Self {
+            path: path.into(),
+            bytes_max: None,
+            busy_timeout: limits::BUSY_TIMEOUT,
+            wal_pages: limits::WAL_PAGES,
+        }
     }
 
     /// The messages of a data directory.
@@ -132,13 +139,16 @@ impl Link {
 
 fn open_for_writing(options: &Options, schema: Schema) -> Result<Connection> {
     make_file(&options.path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(&options.path, flags)?;
     connection.busy_timeout(options.busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(limits::STATEMENTS_MAX);
     connection.pragma_update(None, "page_size", limits::PAGE_BYTES.cast_signed())?;
     check_kind(&connection, options, schema)?;
     set_durable(&connection, options)?;
+    settle(&connection)?;
     connection.pragma_update(None, "cache_size", cache_kib(limits::WRITE_CACHE_BYTES))?;
     connection.pragma_update(None, "foreign_keys", true)?;
     limit_pages(&connection, pages_max(options.bytes_max))?;
@@ -198,8 +208,12 @@ fn check_kind(connection: &Connection, options: &Options, schema: Schema) -> Res
 
 /// Every commit is one fsync of the WAL; each setting is read back, because SQLite does not refuse what it cannot do.
 fn set_durable(connection: &Connection, options: &Options) -> Result<()> {
-    let mode: String =
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    // The row comes before the switch is committed, so the statement must be run to its end, and the file be read once,
+    // before the answer to a second question can be believed.
+    connection.pragma(None, "journal_mode", "WAL", |_| Ok(()))?;
+    let _: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
     if mode != "wal" || synchronous != 2 {
@@ -222,6 +236,18 @@ fn set_durable(connection: &Connection, options: &Options) -> Result<()> {
         limits::WAL_BYTES_KEPT.cast_signed(),
         |_| Ok(()),
     )?;
+    Ok(())
+}
+
+/// Makes everything that can be read durable. What an earlier process or a connection that broke had written but not
+/// synced may be readable all the same; a retry that is found in it would be acknowledged without a sync of its own, and
+/// a power failure could take it. So it is moved into the database, which syncs it, before anything is served.
+fn settle(connection: &Connection) -> Result<()> {
+    let is_busy: bool =
+        connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get(0))?;
+    if is_busy {
+        return Err(Error::busy("another connection holds the file: end whatever has it open"));
+    }
     Ok(())
 }
 

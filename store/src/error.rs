@@ -54,14 +54,20 @@ impl From<std::io::Error> for Error {
     }
 }
 
-/// Whether a connection that gave this error is thrown away: its file or its memory may be in a state that only a new
-/// one gets right.
+/// Whether a connection that gave this error is thrown away.
+///
+/// Not after an I/O error: this connection knows that the commit whose sync failed does not count and writes over it,
+/// while a new one might find it in the page cache, hold it for committed, and nothing would ever bring it to the disk.
 pub(crate) fn is_broken(error: &rusqlite::Error) -> bool {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => false,
-        Some(_) => true,
-        None => false,
-    }
+    error.sqlite_error_code().is_some_and(|code| {
+        !matches!(
+            code,
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+        )
+    })
 }
 
 enum Class {
