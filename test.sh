@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Everything that must pass before a change goes in, on a fresh Debian machine with Rust and cc. Fails at the first failure.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "formatting"
+cargo fmt --all --check
+
+step "lints"
+cargo clippy --workspace --all-targets --locked -- -D warnings
+
+step "tests"
+cargo test --workspace --locked --no-fail-fast
+
+step "wire and chat link without std"
+cargo build --quiet --locked --manifest-path conn-server/chat/bare/Cargo.toml --target-dir target/bare
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
+
+step "benchmarks still run"
+cargo bench --package benches --locked -- --test
+
+step "the whole system, small"
+cargo build --release --locked --package loadgen
+./target/release/loadgen selftest
+for io in uring epoll; do
+    ./target/release/loadgen local --io "$io" --connections 500 --ramp 500/s --rate 500/s --duration 3s --warmup 1s --quiet
+    ./target/release/loadgen local --io "$io" --preset rooms --connections 500 --ramp 500/s --rate 20/s --duration 3s --warmup 1s --quiet
+done
+
+step "all passed"
