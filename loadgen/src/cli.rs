@@ -242,7 +242,7 @@ pub struct RunArgs {
     /// Log in at this gateway, as clients do. Its accounts must be there: `gateway provision`.
     #[arg(long, value_name = "URL")]
     pub gateway: Option<hyper::Uri>,
-    /// Names of the accounts: this prefix and a number from 1 on, as `gateway provision` makes them.
+    /// Names of the accounts: this prefix and a number from 0 on, as `gateway provision` makes them.
     #[arg(long, default_value = "load", value_name = "PREFIX", requires = "gateway")]
     pub user_prefix: String,
     /// The accounts' password.

@@ -38,7 +38,7 @@ const RETRY_WAIT: [Duration; 2] = [Duration::from_millis(20), Duration::from_sec
 /// The gateway's number for "no chat server": its nodes may just be registering.
 const ERROR_NO_NODE: i64 = 10;
 
-/// The accounts of a load: `load1`, `load2` ... with one password.
+/// The accounts of a load: `load0`, `load1` ... with one password.
 #[derive(Clone, Debug)]
 pub struct Accounts {
     /// What each name begins with.
@@ -176,7 +176,7 @@ struct Refused {
 impl Desk {
     /// Logs one account in, again as long as that may help.
     async fn log_in(&self, index: u32) -> Result<Grant, String> {
-        let username = format!("{}{}", self.accounts.prefix, u64::from(index) + 1);
+        let username = format!("{}{index}", self.accounts.prefix);
         let login = Login { username: &username, password: &self.accounts.password };
         let body = serde_json::to_vec(&login).map_err(|error| error.to_string())?;
         let body = Bytes::from(body);

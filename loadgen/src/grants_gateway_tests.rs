@@ -63,7 +63,7 @@ fn serve_conn(mut conn: TcpStream, script: &Script, asked: &AtomicU32) -> Option
 }
 
 fn granted(name: &str) -> (u16, String) {
-    let number = name.trim_start_matches("load");
+    let number: u64 = name.trim_start_matches("load").parse::<u64>().unwrap() + 1;
     let answer = format!(
         r#"{{"error":0,"uuid":"{number}","host":"127.0.0.1","port":"4001","token":"{TOKEN}"}}"#
     );
@@ -134,7 +134,7 @@ fn refusals_are_failures_with_a_reason_and_are_not_repeated() {
         (200, granted("load1").1.replace("127.0.0.1", "chat.example"), "IPv4"),
         (200, granted("load1").1.replace("4001", "70000"), "port"),
         (200, granted("load1").1.replace(TOKEN, "%%"), "token"),
-        (200, granted("loadX").1, "uuid"),
+        (200, granted("load6").1.replace("\"7\"", "\"seven\""), "uuid"),
     ]);
     let reasons: Vec<&str> = answers.lock().unwrap().iter().map(|(_, _, reason)| *reason).collect();
     let gateway = gateway(move |_, _| {

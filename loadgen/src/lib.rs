@@ -5,18 +5,22 @@ pub mod cli;
 pub mod env;
 pub mod exit;
 pub mod fleet;
+pub mod grants_direct;
 pub mod grants_gateway;
 pub mod http;
 pub mod ledger;
+pub mod local;
 pub mod offer;
 pub mod outcome;
 pub mod plan;
 pub mod progress;
 pub mod recorder;
+pub mod remote;
 pub mod report;
 pub mod schedule;
 pub mod slo;
 pub mod stamp;
+pub mod trial;
 pub mod validity;
 
 #[cfg(test)]

@@ -11,18 +11,20 @@ use anyhow::Context;
 
 use crate::capture::{NodeInfo, Probe, ServerFigures, Snapshot};
 use crate::cli::LoadArgs;
-use crate::engine;
 use crate::env::{ClockCost, Environment, HostCounters, clock_cost};
 use crate::exit::{Exit, Refusal};
 use crate::offer::Offer;
 use crate::outcome::Outcome;
-use crate::plan::{GrantSource, Phase, Watch};
+use crate::plan::{GrantSource, Phase, Plan, Watch};
 use crate::progress::Progress;
 use crate::report::{self, Report};
 use crate::validity::{self, Evidence, Validity};
 
 /// How often progress is drawn; phase changes wake the thread by themselves.
 const TICK: Duration = Duration::from_millis(200);
+
+/// Does what a plan says; in the program it is `engine::run`.
+pub type Engine = fn(&Plan, &mut dyn GrantSource, &Watch) -> std::io::Result<Outcome>;
 
 /// Everything that a run needs.
 pub struct Trial<'a> {
@@ -44,6 +46,8 @@ pub struct Trial<'a> {
     pub require_valid: bool,
     /// Stops the run when it is set.
     pub watch: Arc<Watch>,
+    /// Makes the connections and the load.
+    pub engine: Engine,
 }
 
 /// The two ends of the measured phase.
@@ -62,7 +66,8 @@ impl Trial<'_> {
         let started = SystemTime::now();
         let environment_start = Environment::capture();
         let clock = clock_cost();
-        let info = self.probe.as_ref().map(Probe::info).transpose().map_err(Refusal::unreachable)?;
+        let info =
+            self.probe.as_ref().map(Probe::info).transpose().map_err(Refusal::unreachable)?;
         self.processes.push(std::process::id());
         let mut progress = Progress::new(&self.offer.plan, self.args.quiet);
         for line in &self.layout {
@@ -86,13 +91,14 @@ impl Trial<'_> {
     fn measure(&mut self, progress: &mut Progress) -> Result<(Outcome, Marks), Refusal> {
         let (plan, grants, watch) = (&self.offer.plan, &mut self.grants, &self.watch);
         let (probe, processes) = (self.probe.as_ref(), &self.processes);
+        let engine = self.engine;
         let mut marks = Marks::default();
         let outcome = std::thread::scope(|scope| {
-            let engine = std::thread::Builder::new()
+            let thread = std::thread::Builder::new()
                 .name("lg-engine".into())
-                .spawn_scoped(scope, || engine::run(plan, grants.as_mut(), watch))?;
+                .spawn_scoped(scope, || engine(plan, grants.as_mut(), watch))?;
             let mut phase = Phase::Start;
-            while !engine.is_finished() {
+            while !thread.is_finished() {
                 let now = watch.wait(phase, TICK);
                 if now != phase {
                     let look = || Some((probe.map(Probe::snapshot), HostCounters::read(processes)));
@@ -109,7 +115,9 @@ impl Trial<'_> {
                     break;
                 }
             }
-            engine.join().unwrap_or_else(|_| Err(std::io::Error::other("the engine's thread panicked")))
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(std::io::Error::other("the engine's thread panicked")))
         });
         Ok((outcome.context("the engine could not run")?, marks))
     }
@@ -155,10 +163,13 @@ impl Trial<'_> {
             print!("{}", report.to_table());
         }
         let chosen = self.args.report.clone();
-        let directory: PathBuf =
-            chosen.unwrap_or_else(|| report::directory::default_for(report.started, report.offer.preset));
+        let directory: PathBuf = chosen
+            .unwrap_or_else(|| report::directory::default_for(report.started, report.offer.preset));
         report.write(&directory).with_context(|| {
-            format!("the report could not be written to {}: name another place with --report", directory.display())
+            format!(
+                "the report could not be written to {}: name another place with --report",
+                directory.display()
+            )
         })?;
         if !self.args.json {
             println!("report: {}", directory.display());
@@ -189,3 +200,7 @@ pub fn exits(report: &Report, require_valid: bool) -> Vec<Exit> {
     ];
     reasons.into_iter().filter(|(_, holds)| *holds).map(|(exit, _)| exit).collect()
 }
+
+#[cfg(test)]
+#[path = "trial_tests.rs"]
+mod tests;

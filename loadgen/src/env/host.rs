@@ -138,7 +138,9 @@ fn limits(environment: &mut Environment) {
 }
 
 fn cgroup(environment: &mut Environment) {
-    environment.record("cgroup.membership", text("/proc/self/cgroup"));
+    let membership =
+        text("/proc/self/cgroup").map(|lines| lines.lines().collect::<Vec<_>>().join(" "));
+    environment.record("cgroup.membership", membership);
     let of_version_2 = |name: &str| super::interference::cgroup_file(name).and_then(text);
     environment.record("cgroup.cpu_max", of_version_2("cpu.max"));
     environment.record("cgroup.memory_max", of_version_2("memory.max"));

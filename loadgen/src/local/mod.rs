@@ -1,0 +1,144 @@
+//! `loadgen local`: the whole system from this one program, loaded and stopped again.
+//!
+//! Owns the order: refuse what makes no sense, start, load, drain, end. The servers are processes of their own, each with
+//! its own name; this one only starts, loads and watches them.
+
+mod child;
+mod layout;
+pub mod role;
+mod system;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::process::{Resource, getrlimit};
+
+use crate::capture::Probe;
+use crate::cli::{DurabilityName, IoName, LocalArgs, Shards, StoreName};
+use crate::env::allowed_cpus;
+use crate::exit::{Exit, Refusal};
+use crate::grants_direct::{DirectGrants, DirectNode};
+use crate::grants_gateway::GatewayGrants;
+use crate::offer::{Offer, ephemeral_ports, loopback_sources};
+use crate::plan::{GrantSource, Watch};
+use crate::trial::{Engine, Trial};
+use layout::Layout;
+use system::System;
+
+/// Starts the system, loads it and stops it.
+///
+/// # Errors
+/// When the load makes no sense or the system does not come up.
+pub fn run(
+    args: &LocalArgs,
+    engine: Engine,
+    watch: Arc<Watch>,
+    run_id: u64,
+) -> Result<Vec<Exit>, Refusal> {
+    let mut offer = Offer::new(&args.load, run_id)?;
+    let layout = lay_out(args)?;
+    refuse(args, &offer, &layout)?;
+    offer.plan.cpu = Some(layout.generator);
+    offer.plan.sources = loopback_sources(args.load.connections, ephemeral_ports());
+    let system = System::start(args, &layout, &watch.stop).map_err(|reason| {
+        let interrupted = watch.stop.load(Ordering::Relaxed);
+        Refusal { exit: if interrupted { Exit::Interrupted } else { Exit::Internal }, reason }
+    })?;
+    let found = load(args, offer, &layout, &system, (engine, watch));
+    if args.keep {
+        system.keep().iter().for_each(|line| eprintln!("{line}"));
+        return found;
+    }
+    let stopped = system.stop();
+    let mut exits = found?;
+    if let Err(error) = stopped {
+        eprintln!("error: {error:#}");
+        exits.push(Exit::Internal);
+    } else if !args.load.quiet {
+        eprintln!("the system drained and ended cleanly");
+    }
+    Ok(exits)
+}
+
+fn load(
+    args: &LocalArgs,
+    offer: Offer,
+    layout: &Layout,
+    system: &System,
+    (engine, watch): (Engine, Arc<Watch>),
+) -> Result<Vec<Exit>, Refusal> {
+    let addresses = system.addresses();
+    let probe = Probe::new(&addresses.node_admin)?.with_process(system.node_pid());
+    let (grants, login): (Box<dyn GrantSource + Send>, _) = match &addresses.gateway {
+        Some(gateway) => {
+            let gateway = gateway
+                .parse()
+                .map_err(|_| anyhow::anyhow!("the gateway said it is at {gateway}"))?;
+            (Box::new(GatewayGrants::start(&gateway, system.accounts())?), "gateway")
+        }
+        None => {
+            let key =
+                balancer::key::load(&addresses.token_key, false).map_err(anyhow::Error::from)?;
+            let node = DirectNode::new(&probe.info()?).map_err(anyhow::Error::from)?;
+            (Box::new(DirectGrants::new(key, node)), "direct")
+        }
+    };
+    Trial {
+        args: &args.load,
+        offer,
+        login,
+        layout: layout.words(),
+        grants,
+        probe: Some(probe),
+        processes: system.pids(),
+        require_valid: args.require_valid,
+        watch,
+        engine,
+    }
+    .run()
+}
+
+fn lay_out(args: &LocalArgs) -> Result<Layout, Refusal> {
+    let cpus = allowed_cpus()?;
+    let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    // Only a ring has tables of its own; epoll's descriptors are the process's, however many shards share them.
+    let table_max = match args.io {
+        IoName::Uring => descriptors,
+        IoName::Epoll => u64::MAX,
+    };
+    let layout = Layout::new(&cpus, args.shards, args.load.connections, table_max);
+    match (args.io, args.shards) {
+        (IoName::Epoll, _)
+            if u64::from(args.load.connections) + DESCRIPTORS_SPARE > descriptors =>
+        {
+            Err(Refusal::usage(format!(
+                "--io epoll needs a descriptor for each connection, and the limit is {descriptors}: use fewer \
+                 --connections, raise the limit (ulimit -n), or use --io uring, whose connections need none"
+            )))
+        }
+        (IoName::Uring, Shards::Count(count))
+            if u64::from(args.load.connections) > u64::from(count) * descriptors =>
+        {
+            Err(Refusal::usage(format!(
+                "{} connections do not fit the tables of {count} shard(s), {descriptors} each: leave out --shards",
+                args.load.connections
+            )))
+        }
+        (IoName::Uring | IoName::Epoll, _) => Ok(layout),
+    }
+}
+
+/// Descriptors of a node that are not connections: listeners, files, the admin port's.
+const DESCRIPTORS_SPARE: u64 = 256;
+
+fn refuse(args: &LocalArgs, offer: &Offer, layout: &Layout) -> Result<(), Refusal> {
+    match (args.store, args.durability) {
+        (StoreName::Memory, Some(DurabilityName::Commit | DurabilityName::Relaxed)) => {
+            return Err(Refusal::usage(
+                "--store memory keeps nothing on disk: leave out --durability or use --store sqlite",
+            ));
+        }
+        (StoreName::Memory | StoreName::Sqlite, _) => {}
+    }
+    offer.refuse_overload(layout.shards, args.load.overload)
+}

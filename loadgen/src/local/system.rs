@@ -1,0 +1,282 @@
+//! The system under test: its directory, its keys and accounts, its processes, in the order in which they start and end.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::child::{Child, Spec};
+use super::layout::Layout;
+use crate::cli::{DurabilityName, IoName, LocalArgs, LoginName, StoreName};
+use crate::grants_gateway::Accounts;
+
+/// How long the node may drain: it flushes what is queued and commits what is stored, of which it has bounded amounts.
+const NODE_DRAIN_MAX: Duration = Duration::from_secs(60);
+/// The others have nothing to drain but requests under way.
+const END_MAX: Duration = Duration::from_secs(20);
+/// Places beyond the planned connections: a connection that is being closed still has one.
+const SPARE_CONNECTIONS: u32 = 64;
+/// The accounts' password: they exist in this run's directory only.
+const PASSWORD: &str = "ringline-load";
+/// What the accounts' names begin with.
+const PREFIX: &str = "load";
+
+/// A running system.
+#[derive(Debug)]
+pub(super) struct System {
+    node: Child,
+    gateway: Option<Child>,
+    balancer: Option<Child>,
+    directory: TempDir,
+    addresses: Addresses,
+}
+
+/// Where the system is.
+#[derive(Clone, Debug)]
+pub(super) struct Addresses {
+    /// The node's admin port, `HOST:PORT`.
+    pub(super) node_admin: String,
+    /// The gateway, `http://HOST:PORT`, when there is one.
+    pub(super) gateway: Option<String>,
+    /// The cluster key.
+    pub(super) token_key: PathBuf,
+}
+
+impl System {
+    /// Starts the system: directory, key, accounts, balancer, node, gateway; without a gateway, the node alone.
+    ///
+    /// # Errors
+    /// Whatever of it fails; what was started is ended again.
+    pub(super) fn start(
+        args: &LocalArgs,
+        layout: &Layout,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Self> {
+        let parent = args.dir.clone().unwrap_or_else(std::env::temp_dir);
+        let directory = tempfile::Builder::new().prefix("ringline-").tempdir_in(&parent);
+        let directory = directory
+            .with_context(|| format!("no directory could be made in {}", parent.display()))?;
+        let place = Place { root: directory.path(), outlive: args.keep, stop };
+        let token_key = place.root.join("token.key");
+        balancer::key::create(&token_key).context("making the cluster key")?;
+        std::fs::create_dir(place.data())?;
+        let is_gateway = args.login == LoginName::Gateway;
+        let mut balancer = None;
+        let mut balancer_url = None;
+        if is_gateway {
+            provision(&place.data(), args.load.connections)?;
+            let (child, ready) =
+                place.start("ringline-balancer", "balancer", balancer_args(&token_key))?;
+            balancer_url = Some(format!("http://{}", said(&ready, "grpc")?));
+            balancer = Some(child);
+        }
+        let node_args = node_args(args, layout, &token_key, &place.data(), balancer_url.as_deref());
+        let (node, ready) = place.start("ringline-node", "node", node_args)?;
+        let node_admin = said(&ready, "admin")?;
+        let mut gateway = None;
+        let mut gateway_url = None;
+        if let Some(balancer) = &balancer_url {
+            let (child, ready) = place.start(
+                "ringline-gateway",
+                "gateway",
+                gateway_args(balancer, &place.data()),
+            )?;
+            gateway_url = Some(format!("http://{}", said(&ready, "http")?));
+            gateway = Some(child);
+        }
+        let addresses = Addresses { node_admin, gateway: gateway_url, token_key };
+        Ok(Self { node, gateway, balancer, directory, addresses })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub(super) const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The accounts that were made.
+    #[must_use]
+    pub(super) fn accounts(&self) -> Accounts {
+        Accounts { prefix: PREFIX.into(), password: PASSWORD.into() }
+    }
+
+    /// The node's process id.
+    #[must_use]
+    pub(super) fn node_pid(&self) -> u32 {
+        self.node.pid()
+    }
+
+    /// All its processes.
+    #[must_use]
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.children().map(Child::pid).collect()
+    }
+
+    fn children(&self) -> impl Iterator<Item = &Child> {
+        [Some(&self.node), self.gateway.as_ref(), self.balancer.as_ref()].into_iter().flatten()
+    }
+
+    /// Drains the node, then ends the gateway and the balancer.
+    ///
+    /// # Errors
+    /// When one of them does not end cleanly; the others are ended all the same, and the first error is given.
+    pub(super) fn stop(mut self) -> anyhow::Result<()> {
+        let node = self.node.stop(NODE_DRAIN_MAX);
+        let others = [self.gateway.as_mut(), self.balancer.as_mut()].into_iter().flatten();
+        let others: Vec<_> = others.map(|child| child.stop(END_MAX)).collect();
+        std::iter::once(node).chain(others).collect()
+    }
+
+    /// Leaves it running and says how to reach and how to end it.
+    #[must_use]
+    pub(super) fn keep(mut self) -> Vec<String> {
+        let mut words = vec!["the system goes on:".to_owned()];
+        for child in self.children() {
+            words.push(format!("  {:<18} process {}", child.name(), child.pid()));
+        }
+        let Addresses { node_admin, gateway, token_key } = &self.addresses;
+        if let Some(gateway) = gateway {
+            words.push(format!("  gateway            {gateway}"));
+        }
+        words.push(format!("  node's figures     http://{node_admin}/metrics and /info"));
+        words.push(format!("  files and logs     {}", self.directory.path().display()));
+        words.push(match gateway {
+            Some(gateway) => format!(
+                "load it again      loadgen run --gateway {gateway} --node-admin {node_admin} --password {PASSWORD}"
+            ),
+            None => format!(
+                "load it again      loadgen run --target {node_admin} --token-key {}",
+                token_key.display()
+            ),
+        });
+        let pids: Vec<String> = self.children().map(|child| child.pid().to_string()).collect();
+        words.push(format!("end it             kill {}", pids.join(" ")));
+        self.node.release();
+        [self.gateway.as_mut(), self.balancer.as_mut()]
+            .into_iter()
+            .flatten()
+            .for_each(Child::release);
+        self.directory.disable_cleanup(true);
+        words
+    }
+}
+
+/// Where the processes are started.
+struct Place<'a> {
+    root: &'a Path,
+    outlive: bool,
+    stop: &'a AtomicBool,
+}
+
+impl Place<'_> {
+    fn data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    fn start(
+        &self,
+        name: &'static str,
+        role: &'static str,
+        args: Vec<OsString>,
+    ) -> anyhow::Result<(Child, Value)> {
+        let log = self.root.join(format!("{role}.log"));
+        Child::start(Spec { name, role, args, log: &log, outlive: self.outlive }, self.stop)
+    }
+}
+
+/// A field of a ready line.
+fn said(ready: &Value, field: &str) -> anyhow::Result<String> {
+    let text = ready.get(field).and_then(Value::as_str);
+    text.map(str::to_owned).with_context(|| format!("the ready line {ready} has no `{field}`"))
+}
+
+fn provision(data: &Path, connections: u32) -> anyhow::Result<()> {
+    let plan = gateway::Provision {
+        data: data.to_owned(),
+        count: connections.into(),
+        prefix: PREFIX.into(),
+        first: 0,
+        password: PASSWORD.into(),
+        cheap_hash: true,
+    };
+    gateway::provision(&plan).map(drop).context("making the accounts")
+}
+
+fn words(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
+}
+
+fn balancer_args(token_key: &Path) -> Vec<OsString> {
+    // No grace: this is the balancer's first start, so there is no node that could come back.
+    let mut args = words(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--grace-ms",
+        "0",
+        "--token-key-file",
+    ]);
+    args.push(token_key.into());
+    args
+}
+
+fn gateway_args(balancer: &str, data: &Path) -> Vec<OsString> {
+    let mut args = words(&["--listen", "127.0.0.1:0", "--balancer", balancer, "--data"]);
+    args.push(data.into());
+    args
+}
+
+fn node_args(
+    args: &LocalArgs,
+    layout: &Layout,
+    token_key: &Path,
+    data: &Path,
+    balancer: Option<&str>,
+) -> Vec<OsString> {
+    let store = match args.store {
+        StoreName::Sqlite => "sqlite",
+        StoreName::Memory => "memory",
+    };
+    let io = match args.io {
+        IoName::Uring => "uring",
+        IoName::Epoll => "epoll",
+    };
+    let connections = args.load.connections.saturating_add(SPARE_CONNECTIONS).to_string();
+    let (shards, cpus) = (layout.shards.to_string(), layout.cpu_list());
+    let mut line = words(&[
+        "--name",
+        "n1",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--store",
+        store,
+        "--io",
+        io,
+        "--shards",
+        &shards,
+        "--cpus",
+        &cpus,
+        "--connections",
+        &connections,
+    ]);
+    if let Some(durability) = args.durability {
+        let durability = match durability {
+            DurabilityName::Commit => "commit",
+            DurabilityName::Relaxed => "relaxed",
+            DurabilityName::None => "none",
+        };
+        line.extend(words(&["--durability", durability]));
+    }
+    if let Some(balancer) = balancer {
+        line.extend(words(&["--balancer", balancer]));
+    }
+    line.extend(["--token-key-file".into(), token_key.into(), "--data".into(), data.into()]);
+    line
+}

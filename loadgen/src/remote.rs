@@ -1,0 +1,156 @@
+//! `loadgen run`: load on a system that runs already, here or elsewhere.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context;
+use hyper::Uri;
+
+use crate::capture::{NodeInfo, Probe};
+use crate::cli::RunArgs;
+use crate::env::allowed_cpus;
+use crate::exit::{Exit, Refusal};
+use crate::grants_direct::{DirectGrants, DirectNode, NodeCell};
+use crate::grants_gateway::{Accounts, GatewayGrants};
+use crate::http::Http;
+use crate::offer::{Offer, ephemeral_ports, loopback_sources};
+use crate::plan::{GrantSource, Watch};
+use crate::trial::{Engine, Trial};
+
+/// How long the gateway may take to say that it is there.
+const GATEWAY_DEADLINE: Duration = Duration::from_secs(10);
+/// How often a node that may be restarted is asked who it is now.
+const NODE_LOOK: Duration = Duration::from_millis(200);
+
+/// Loads the system.
+///
+/// # Errors
+/// When it cannot be reached or the load makes no sense.
+pub fn run(
+    args: &RunArgs,
+    engine: Engine,
+    watch: Arc<Watch>,
+    run_id: u64,
+) -> Result<Vec<Exit>, Refusal> {
+    let mut offer = Offer::new(&args.load, run_id)?;
+    let admin = args.target.as_deref().or(args.node_admin.as_deref());
+    let mut probe =
+        admin.map(Probe::new).transpose().map_err(|error| Refusal::usage(format!("{error:#}")))?;
+    let info = probe.as_ref().map(Probe::info).transpose().map_err(Refusal::unreachable)?;
+    if let Some(info) = &info {
+        offer.refuse_overload(info.shards.max(1), args.load.overload)?;
+    }
+    let mut processes = Vec::new();
+    if let Some(pid) = info.as_ref().and_then(|info| local_process(info, admin.unwrap_or_default()))
+    {
+        probe = probe.map(|probe| probe.with_process(pid));
+        processes.push(pid);
+    }
+    let (grants, login) = source(args, info.as_ref(), &watch.stop)?;
+    let cpu = args.cpu.or_else(|| allowed_cpus().ok()?.last().copied());
+    offer.plan.cpu = cpu;
+    offer.plan.sources = sources(args, info.as_ref());
+    let on = cpu.map_or_else(|| "unpinned".into(), |cpu| format!("on processor {cpu}"));
+    Trial {
+        args: &args.load,
+        offer,
+        login,
+        layout: vec![format!("the generator {on}; the servers are where they were started")],
+        grants,
+        probe,
+        processes,
+        require_valid: !args.allow_invalid,
+        watch,
+        engine,
+    }
+    .run()
+}
+
+type Source = (Box<dyn GrantSource + Send>, &'static str);
+
+fn source(
+    args: &RunArgs,
+    info: Option<&NodeInfo>,
+    stop: &Arc<AtomicBool>,
+) -> Result<Source, Refusal> {
+    if let Some(gateway) = &args.gateway {
+        reach(gateway)?;
+        let accounts =
+            Accounts { prefix: args.user_prefix.clone(), password: args.password.clone() };
+        let grants = GatewayGrants::start(gateway, accounts)
+            .map_err(|error| Refusal::usage(error.to_string()))?;
+        return Ok((Box::new(grants), "gateway"));
+    }
+    let (Some(info), Some(key), Some(admin)) = (info, &args.token_key, &args.target) else {
+        return Err(Refusal::usage(
+            "name a system: --gateway URL, or --target HOST:ADMINPORT with --token-key FILE",
+        ));
+    };
+    let key = balancer::key::load(key, true).map_err(|error| Refusal::usage(error.to_string()))?;
+    let node = DirectNode::new(info).map_err(|error| Refusal::usage(error.to_string()))?;
+    if !args.load.reconnect {
+        return Ok((Box::new(DirectGrants::new(key, node)), "direct"));
+    }
+    let cell = NodeCell::new(node.into());
+    follow(admin, Arc::clone(&cell), Arc::clone(stop))?;
+    Ok((Box::new(DirectGrants::watching(key, cell)), "direct"))
+}
+
+/// Puts every new start of the node into the cell, until the run is stopped or the process ends.
+fn follow(admin: &str, cell: NodeCell, stop: Arc<AtomicBool>) -> Result<(), Refusal> {
+    let probe = Probe::new(admin)?;
+    let look = move || {
+        while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            std::thread::sleep(NODE_LOOK);
+            // No answer: it is down, and the old tokens are refused until it is back.
+            let Some(Ok(now)) = probe.info().ok().map(|info| DirectNode::new(&info)) else {
+                continue;
+            };
+            let mut node = cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if node.incarnation != now.incarnation {
+                *node = now;
+            }
+        }
+    };
+    std::thread::Builder::new().name("lg-follow".into()).spawn(look)?;
+    Ok(())
+}
+
+/// Asks the gateway whether it is there, so that a wrong address fails now and not at the end of a ramp.
+fn reach(gateway: &Uri) -> Result<(), Refusal> {
+    let health = format!("{}/healthz", gateway.to_string().trim_end_matches('/')).parse::<Uri>();
+    let health = health
+        .map_err(|_| Refusal::usage(format!("`{gateway}` is no URL: write http://HOST:PORT")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(Http::new(1).fetch(&health, GATEWAY_DEADLINE)) {
+        // An unhealthy gateway says so in its logins, with the reason.
+        Ok(_) | Err(crate::http::HttpError::Status(_)) => Ok(()),
+        Err(error) => {
+            let reason = Err::<(), _>(error)
+                .with_context(|| format!("the gateway at {gateway} cannot be reached"));
+            reason.map_err(Refusal::unreachable)
+        }
+    }
+}
+
+/// The node's process, if it is one of this machine.
+fn local_process(info: &NodeInfo, admin: &str) -> Option<u32> {
+    let here = admin.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", info.pid)).unwrap_or_default();
+    (here && name.trim() == "rl-node").then_some(info.pid)
+}
+
+fn sources(args: &RunArgs, info: Option<&NodeInfo>) -> Vec<std::net::Ipv4Addr> {
+    if !args.source.is_empty() {
+        return args.source.clone();
+    }
+    let node =
+        info.and_then(|info| info.chat.parse::<SocketAddr>().ok()).map(|address| address.ip());
+    let gateway = args.gateway.as_ref().and_then(|uri| uri.host()?.parse::<IpAddr>().ok());
+    match node.or(gateway) {
+        Some(ip) if ip.is_loopback() => loopback_sources(args.load.connections, ephemeral_ports()),
+        Some(_) | None => Vec::new(),
+    }
+}
