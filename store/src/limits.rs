@@ -39,6 +39,9 @@ pub const RETRIES_PURGED_PER_RECORD: usize = 2;
 /// asks for 256 long texts does not make the node queue more than a connection may.
 pub const PAGE_TEXT_BYTES_MAX: usize = 1 << 20;
 
+/// What a probe of the disk writes: as much as a message may be long, its row and its place in the indexes.
+pub const PROBE_BYTES: u32 = 64 * 1024;
+
 /// Message ids in one leased block: 2^42 at a million per second last 50 days, and an unfinished block wastes nothing
 /// that anybody misses.
 pub const ID_BLOCK_BITS: u32 = 42;

@@ -161,17 +161,14 @@ fn impossible_records_are_refused_alone() {
     let batch = [
         odd(0, 0),
         odd(5, 4),
-        odd(u64::MAX, 0),
         odd(1, u64::MAX),
-        Record { message_id: MessageId(u64::MAX), ..text(1, 2, 1, "x") },
-        Record { from: UserId(u64::MAX), ..text(1, 2, 1, "x") },
+        odd(u64::MAX, u64::MAX),
         Record { seq: Some(Seq(0)), ..text(1, 2, 1, "x") },
         Record { seq: Some(Seq(u64::MAX)), ..text(1, 2, 1, "x") },
     ];
     let results = writer.append_batch(&batch).expect("stored");
     assert!(results.iter().all(|result| *result == Err(RecordFault::Refused)));
-    let largest = Record { client_message_id: ClientMessageId(u64::MAX), ..text(1, 2, 1, "x") };
-    check_seq(&mut writer, largest, 1);
+    check_seq(&mut writer, text(1, 2, 1, "x"), 1);
 }
 
 #[test]
@@ -206,8 +203,11 @@ fn pages_follow_one_another_and_end_by_count_or_by_bytes() {
 fn a_message_comes_back_as_it_was_given() {
     let (_directory, options, mut writer) = open();
     let record = Record {
-        conversation: ConversationId::room(RoomId(5)),
+        conversation: ConversationId::room(RoomId(u64::MAX)),
+        message_id: MessageId(u64::MAX - 1),
+        from: UserId(u64::MAX - 2),
         client_message_id: ClientMessageId(u64::MAX),
+        unix_ms: u64::MAX,
         ..text(9, 9, 1, "grüß\0dich")
     };
     check_seq(&mut writer, record, 1);
@@ -281,13 +281,16 @@ fn a_full_file_is_busy_keeps_what_it_has_and_takes_more_when_there_is_room() {
         }
     };
     assert!(error.is_busy() && number > 10, "{error} after {number}");
-    assert!(writer.append_batch(&[text(1, 2, number, &body)]).expect_err("still full").is_busy());
+    let again = [text(1, 2, number, &body), text(3, 4, number, &body)];
+    assert!(writer.append_batch(&again).expect_err("still full").is_busy());
+    assert!(writer.probe().expect_err("a probe meets the same").is_busy());
 
     let mut reader = Reader::open(&options).expect("reads go on");
     assert_eq!(reader.head(text(1, 2, 0, "").conversation).expect("read"), Seq(number));
     assert_eq!(reader.head(text(3, 4, 0, "").conversation).expect("read"), Seq(number));
 
     writer.set_bytes_max(None).expect("more room");
+    writer.probe().expect("a probe finds it");
     check_seq(&mut writer, text(1, 2, number, &body), number + 1);
     check_seq(&mut writer, text(3, 4, number, &body), number + 1);
 }

@@ -65,10 +65,7 @@ impl<'a> Append<'a> {
 
     /// Writes one record, unless it is known, in conflict or impossible.
     pub(super) fn record(&mut self, record: &Record<'_>) -> rusqlite::Result<Outcome> {
-        let has_room = [record.message_id.0, record.from.0, record.unix_ms]
-            .iter()
-            .all(|number| i64::try_from(*number).is_ok());
-        let Some(numbers) = numbers(record.conversation).filter(|_| has_room) else {
+        let Some(numbers) = numbers(record.conversation) else {
             return Ok(Err(RecordFault::Refused));
         };
         match record.seq {

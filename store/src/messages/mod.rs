@@ -17,11 +17,11 @@ pub use writer::Writer;
 /// A message to be appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Where it goes. Its numbers must be below 2^63.
+    /// Where it goes. The users of a private conversation must be below 2^63.
     pub conversation: ConversationId,
     /// Its place if somebody has given it one already (and perhaps shown it: durability `relaxed`), else the next one.
     pub seq: Option<Seq>,
-    /// Its id, unless it turns out to be a retry. Below 2^63, as [`Writer::lease_id_blocks`] gives them.
+    /// Its id, unless it turns out to be a retry.
     pub message_id: MessageId,
     /// Who says it.
     pub from: UserId,
@@ -52,7 +52,7 @@ pub enum RecordFault {
     /// The sender has used this client message id within 24 hours, for another conversation or text.
     #[error("the client message id was used for something else")]
     Conflict,
-    /// The numbers name no conversation or are too large, or the place is taken by another message.
+    /// The numbers name no conversation, a user's is too large, or the place is taken by another message.
     #[error("the record cannot be stored")]
     Refused,
 }
@@ -91,9 +91,11 @@ pub struct ConversationPage {
 }
 
 /// The two numbers of a conversation as SQLite's integers, or nothing if no conversation has these.
+///
+/// Most numbers are only ever compared for being equal and keep their bits, with the highest one as a sign. Those of
+/// users in private conversations are put in order too, so they must do without it.
 fn numbers(conversation: ConversationId) -> Option<(i64, i64)> {
-    if !conversation.is_valid() {
-        return None;
-    }
-    Some((i64::try_from(conversation.first).ok()?, i64::try_from(conversation.second).ok()?))
+    let ConversationId { first, second } = conversation;
+    let has_order = second == 0 || i64::try_from(second).is_ok();
+    (conversation.is_valid() && has_order).then(|| (first.cast_signed(), second.cast_signed()))
 }

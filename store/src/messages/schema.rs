@@ -38,6 +38,9 @@ CREATE TABLE retries (
     message           INTEGER NOT NULL,
     PRIMARY KEY (sender, client_message_id)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE probe (
+    bytes BLOB NOT NULL
+) STRICT;
 CREATE TABLE counters (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL

@@ -96,6 +96,23 @@ impl Writer {
         Ok((first..=last).map(|block| block << limits::ID_BLOCK_BITS).collect())
     }
 
+    /// Finds out whether the disk takes writes: writes some bytes, removes them, and commits that.
+    ///
+    /// # Errors
+    /// As [`Error`] says: what an append would have met.
+    pub fn probe(&mut self) -> Result<()> {
+        self.link.run(|connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute(
+                "INSERT INTO probe (bytes) VALUES (zeroblob(?1))",
+                [limits::PROBE_BYTES],
+            )?;
+            transaction.execute("DELETE FROM probe", [])?;
+            transaction.commit()
+        })
+    }
+
     /// Changes the byte limit of the file.
     ///
     /// # Errors
