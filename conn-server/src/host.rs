@@ -145,7 +145,7 @@ impl Host {
                 self.phase = Phase::Draining { deadline };
                 self.shard.handle_drain(self.now, &mut self.fx);
             }
-            Message::Open | Message::Drain { .. } | Message::Drained => {}
+            Message::Open | Message::Drain { .. } | Message::Look => {}
             Message::Abort => self.phase = Phase::Over(End::Aborted),
         }
     }

@@ -16,3 +16,4 @@ pub mod server;
 pub mod signals;
 pub mod sizing;
 pub mod stats;
+pub mod store_lane;

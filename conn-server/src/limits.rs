@@ -16,6 +16,19 @@ pub const INBOX_MESSAGES_MAX: usize = 1024;
 /// Store batches that wait for the store, all shards together. A shard merges while this is full.
 pub const STORE_BATCHES_MAX: usize = 1024;
 
+/// Appends after which a group commit takes no further batch along: some 100 ms of a slow disk's work, and a bound to
+/// how long the first of them waits for the last.
+pub const STORE_GROUP_APPENDS_MAX: usize = 4096;
+
+/// The first pause after a commit that failed: a lock or a short stall is over by then.
+pub const STORE_RETRY_MIN: Duration = Duration::from_millis(50);
+
+/// The longest pause between two tries while the disk refuses: how long the node stays red after the disk works again.
+pub const STORE_RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// Tries to write what was shown to clients when the node ends and the disk refuses: some seconds, within a drain.
+pub const STORE_LAST_TRIES: u32 = 20;
+
 /// Emptied batches that a shard keeps for reuse: one per peer it is likely to write to in a turn.
 pub const SPARE_BATCHES_MAX: usize = 64;
 
@@ -73,6 +86,21 @@ pub const TEARDOWN_STEP: Duration = Duration::from_millis(100);
 
 /// How long a node waits for its shards to set their drivers up.
 pub const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the admin port and the balancer's reports wait for the snapshots of busy shards.
+pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// One call to the balancer.
+pub const BALANCER_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Pause between two attempts to register: a balancer that comes back has its nodes again within it.
+pub const REGISTER_RETRY: Duration = Duration::from_millis(500);
+
+/// How long a node that starts waits to be registered before it says that it serves; it serves without, too.
+pub const REGISTER_AT_START: Duration = Duration::from_secs(3);
+
+/// How long the end of a node waits for its control thread, which has a last call to the balancer to make.
+pub const CONTROL_END_TIMEOUT: Duration = Duration::from_secs(10);
 
 const _: () = assert!(EPOLL_READ_BYTES <= chat::limits::RECEIVE_BYTES_MAX);
 const _: () = assert!(SEND_SLICES >= chat::limits::TRANSMIT_SLICES_MAX);

@@ -43,8 +43,8 @@ pub enum Message {
         /// When to give up on what is left.
         deadline: chat::Instant,
     },
-    /// Every shard has drained: look again.
-    Drained,
+    /// Something that the shards share has changed: look again.
+    Look,
     /// End now.
     Abort,
 }
@@ -57,7 +57,7 @@ impl std::fmt::Debug for Message {
             Self::Snapshot(_) => "Snapshot",
             Self::Open => "Open",
             Self::Drain { .. } => "Drain",
-            Self::Drained => "Drained",
+            Self::Look => "Look",
             Self::Abort => "Abort",
         })
     }
@@ -88,6 +88,8 @@ pub struct Mesh {
     stations: Vec<Station>,
     /// Shards that accept at the common port.
     accepting: AtomicU32,
+    /// One of them is full and stays only because it is the last.
+    is_last_full: AtomicBool,
     /// Draining shards that have nothing left to do.
     drained: AtomicU32,
 }
@@ -108,8 +110,12 @@ impl Mesh {
                 })
             })
             .collect::<io::Result<_>>()?;
-        let (accepting, drained) = (AtomicU32::new(0), AtomicU32::new(0));
-        Ok(Arc::new(Self { stations, accepting, drained }))
+        Ok(Arc::new(Self {
+            stations,
+            accepting: AtomicU32::new(0),
+            is_last_full: AtomicBool::new(false),
+            drained: AtomicU32::new(0),
+        }))
     }
 
     /// How many shards there are.
@@ -156,21 +162,30 @@ impl Mesh {
         (index < self.stations.len()).then(|| Inbox { mesh: Arc::clone(self), index })
     }
 
-    /// A shard begins to accept at the common port.
+    /// A shard begins to accept at the common port. If a full one stayed there only as the last, it may go now.
     pub(crate) fn join_common_port(&self) {
-        self.accepting.fetch_add(1, Ordering::AcqRel);
+        self.accepting.fetch_add(1, Ordering::SeqCst);
+        if self.is_last_full.swap(false, Ordering::SeqCst) {
+            self.tell_all_to_look();
+        }
     }
 
     /// A shard that is full asks to stop accepting at the common port: refused to the last one, which sheds instead, so
     /// that clients get an answer and do not hang in the backlog.
     pub(crate) fn may_leave_common_port(&self) -> bool {
         let leave = |accepting: u32| (accepting > 1).then(|| accepting - 1);
-        self.accepting.fetch_update(Ordering::AcqRel, Ordering::Acquire, leave).is_ok()
+        let try_leave =
+            || self.accepting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, leave).is_ok();
+        // The second try sees a shard that joined before it could see the mark.
+        try_leave() || {
+            self.is_last_full.store(true, Ordering::SeqCst);
+            try_leave()
+        }
     }
 
     /// A draining shard stops accepting at the common port, whoever is left.
     pub(crate) fn leave_common_port(&self) {
-        self.accepting.fetch_sub(1, Ordering::AcqRel);
+        self.accepting.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// A draining shard found nothing left to do, or something again.
@@ -178,10 +193,14 @@ impl Mesh {
         if !is_drained {
             self.drained.fetch_sub(1, Ordering::AcqRel);
         } else if self.drained.fetch_add(1, Ordering::AcqRel) + 1 == u32::from(self.shards()) {
-            for shard in 0..self.shards() {
-                // A full inbox belongs to a shard that is awake and will look by itself.
-                let _ = self.post(ShardId(shard), Message::Drained);
-            }
+            self.tell_all_to_look();
+        }
+    }
+
+    fn tell_all_to_look(&self) {
+        for shard in 0..self.shards() {
+            // A full inbox belongs to a shard that is awake and will look by itself.
+            let _ = self.post(ShardId(shard), Message::Look);
         }
     }
 

@@ -465,6 +465,8 @@ fn message_id_base(name: &str, shard: u16, unix_ms: u64) -> u64 {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
+    // Names differ in their last letters, which FNV leaves in its low bits: one more step lifts them.
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let lane = (hash >> 52).wrapping_add(u64::from(shard)) & 0xfff;
     lane << 52 | (unix_ms & ((1 << 42) - 1)) << 10
 }

@@ -16,11 +16,12 @@ pub struct SignalWatch {
 }
 
 impl SignalWatch {
-    /// Lets SIGTERM and SIGINT of this process drain the node, and a second one abort it.
+    /// Lets SIGTERM and SIGINT of this process drain the node, and a second one abort it. `on_drain` is called first,
+    /// on a thread of its own, so that whoever sends logins here hears of it at once.
     ///
     /// # Errors
     /// If the handlers or the thread cannot be set up.
-    pub fn start(node: NodeHandle) -> io::Result<Self> {
+    pub fn start(node: NodeHandle, on_drain: impl Fn() + Send + 'static) -> io::Result<Self> {
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         let handle = signals.handle();
         let thread = thread::Builder::new().name("rl-signals".to_owned()).spawn(move || {
@@ -31,6 +32,7 @@ impl SignalWatch {
                     node.abort();
                 } else {
                     tracing::info!(signal, "draining; a second signal ends at once");
+                    on_drain();
                     node.drain();
                 }
             }

@@ -53,10 +53,13 @@ impl Gate {
     }
 
     /// Once per turn, before `is_wanted`.
-    pub(super) fn follow(&mut self, host: &Host) {
+    pub(super) fn follow(&mut self, host: &mut Host) {
         match host.phase {
             Phase::Starting => {}
-            Phase::Serving => self.join_common_port(host),
+            Phase::Serving => {
+                self.join_common_port(host);
+                self.leave_if_full(host);
+            }
             Phase::Draining { .. } | Phase::Over(_) => {
                 if std::mem::take(&mut self.is_at_common_port) {
                     host.inbox().mesh().leave_common_port();
@@ -78,15 +81,8 @@ impl Gate {
     /// A socket was taken, or shed. `true`: let the other shards have the next ones. Waiting accepts are woken in the
     /// order in which they began to wait, so a shard has to go to the end of the line by itself.
     pub(super) fn on_taken(&mut self, host: &mut Host, index: usize) -> bool {
-        let mesh = host.inbox().mesh();
-        if host.open >= host.connections_max && self.is_at_common_port {
-            // Refused to the last shard there: it goes on and sheds, so that clients get an answer.
-            let may_leave = mesh.may_leave_common_port();
-            self.is_at_common_port = !may_leave;
-            host.counters.accept_pauses += u64::from(may_leave);
-            return false;
-        }
-        if index != COMMON || mesh.shards() < 2 {
+        self.leave_if_full(host);
+        if index != COMMON || host.inbox().mesh().shards() < 2 {
             return false;
         }
         self.taken += 1;
@@ -118,6 +114,16 @@ impl Gate {
         self.retry_at = None;
         if host.phase == Phase::Serving {
             self.join_common_port(host);
+        }
+    }
+
+    /// Leaves the common port to the others while there is no room. Refused to the last shard there: it goes on and
+    /// sheds, so that clients get an answer.
+    fn leave_if_full(&mut self, host: &mut Host) {
+        if self.is_at_common_port && host.open >= host.connections_max {
+            let may_leave = host.inbox().mesh().may_leave_common_port();
+            self.is_at_common_port = !may_leave;
+            host.counters.accept_pauses += u64::from(may_leave);
         }
     }
 

@@ -1,0 +1,116 @@
+//! The admin port: /healthz, /metrics and /info.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use balancer::proto::Load;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+
+use crate::limits::SNAPSHOT_TIMEOUT;
+use crate::metrics::Scrape;
+use crate::process::ProcessFigures;
+use crate::registration::{Source, Stage, Vitals};
+use crate::server::NodeHandle;
+use crate::stats::ShardSnapshot;
+
+/// What the pages and the reports are made of.
+#[derive(Debug)]
+pub(crate) struct Observatory {
+    pub(crate) node: NodeHandle,
+    /// The part of /info that does not change.
+    pub(crate) about: Value,
+    pub(crate) stage: watch::Receiver<Stage>,
+    /// `None` without a balancer.
+    pub(crate) is_registered: Option<watch::Receiver<bool>>,
+}
+
+impl Observatory {
+    /// Every shard's snapshot, of those that answer in time.
+    pub(crate) async fn snapshots(&self) -> Vec<ShardSnapshot> {
+        let (sender, mut answers) = mpsc::unbounded_channel();
+        self.node.request_snapshots(move |snapshot| {
+            let _ = sender.send(*snapshot); // Nobody waits any more: the answer is late.
+        });
+        let mut snapshots = Vec::new();
+        let _ = tokio::time::timeout(SNAPSHOT_TIMEOUT, async {
+            // Ends early when every shard has answered or dropped its question.
+            while let Some(snapshot) = answers.recv().await {
+                snapshots.push(snapshot);
+            }
+        })
+        .await; // Late shards are missing from what was gathered.
+        snapshots.sort_by_key(|snapshot| snapshot.shard);
+        snapshots
+    }
+
+    /// Why this node should get no logins; empty if it is well.
+    async fn ailments(&self) -> Vec<String> {
+        let snapshots = self.snapshots().await;
+        let mut reasons = Vec::new();
+        let is_draining = snapshots.iter().any(|shard| shard.is_draining);
+        if is_draining || *self.stage.borrow() != Stage::Serving {
+            reasons.push("draining".to_owned());
+        }
+        let silent = usize::from(self.node.info().sizing.shards).saturating_sub(snapshots.len());
+        if silent > 0 {
+            reasons.push(format!("{silent} shards do not answer"));
+        }
+        if snapshots.iter().any(|shard| shard.gauges.store_stalled != 0) {
+            reasons.push("the store stalls: new messages are refused as busy".to_owned());
+        }
+        reasons
+    }
+}
+
+impl Source for Arc<Observatory> {
+    async fn vitals(&self) -> Vitals {
+        let mut load = Load::default();
+        for shard in self.snapshots().await {
+            load.sessions += shard.gauges.sessions;
+            load.connections += shard.gauges.connections;
+            load.logins_total += shard.chat.logins;
+        }
+        Vitals { load, mono_ms: self.node.clock().mono().as_ms() }
+    }
+}
+
+/// The pages.
+pub(crate) fn router(observatory: Arc<Observatory>) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics))
+        .route("/info", get(info))
+        .with_state(observatory)
+}
+
+async fn healthz(State(observatory): State<Arc<Observatory>>) -> Response {
+    let reasons = observatory.ailments().await;
+    if reasons.is_empty() {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "reasons": reasons }))).into_response()
+    }
+}
+
+async fn metrics(State(observatory): State<Arc<Observatory>>) -> Response {
+    let shards = observatory.snapshots().await;
+    let is_registered = observatory.is_registered.as_ref().map(|watch| *watch.borrow());
+    Scrape { shards, process: ProcessFigures::read().ok(), is_registered }.into_response()
+}
+
+async fn info(State(observatory): State<Arc<Observatory>>) -> Json<Value> {
+    let mut about = observatory.about.clone();
+    about["mono_ms"] = observatory.node.clock().mono().as_ms().into();
+    Json(about)
+}
+
+/// Milliseconds of a setting.
+pub(crate) fn whole_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

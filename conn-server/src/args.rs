@@ -1,0 +1,315 @@
+//! The node's arguments: every default is here, and shown by `--help`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use balancer::{convert, key, launch};
+use chat::Durability;
+use wire::limits::BODY_BYTES_MAX;
+
+use crate::driver::IoChoice;
+use crate::server::{Pinning, ServerConfig};
+use crate::sizing::ShardCount;
+
+/// Ringline's chat node: holds the connections, sessions and rooms of very many users.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "conn-server", version)]
+pub struct Args {
+    /// The node's name: 1 to 64 of a-z, A-Z, 0-9, '-', '_', '.'. Login tokens are bound to it; no two nodes of one
+    /// balancer may share it
+    #[arg(long, value_name = "NAME", default_value = "n1")]
+    pub name: String,
+
+    /// The common chat port; shard i listens on the port 1 + i after it. Port 0 looks for free ones
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:4000")]
+    pub listen: SocketAddr,
+
+    /// Where /healthz, /metrics and /info are (HTTP). Port 0 chooses a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:5902")]
+    pub admin: SocketAddr,
+
+    /// What clients are told to connect to, if it is not the address of --listen
+    #[arg(long, value_name = "HOST")]
+    pub advertise: Option<String>,
+
+    /// The balancer that sends logins here; without one only tokens made with the cluster key open sessions
+    #[arg(long, value_name = "http://HOST:PORT", env = "RINGLINE_BALANCER")]
+    pub balancer: Option<String>,
+
+    /// The cluster key that tokens are checked with: at least 32 bytes, raw or as hexadecimal digits. The same at the
+    /// balancer
+    #[arg(long, value_name = "FILE", env = "RINGLINE_TOKEN_KEY_FILE")]
+    pub token_key_file: PathBuf,
+
+    /// Where messages are kept
+    #[arg(long, value_name = "WHERE", default_value = "sqlite")]
+    pub store: StoreChoice,
+
+    /// Where messages.sqlite is; made if missing. Needed with --store sqlite
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// When a message counts as accepted. commit: acknowledged and delivered once it is on the disk. relaxed: delivered
+    /// at once, acknowledged once it is on the disk. none: memory only [default: commit; none with --store memory]
+    #[arg(long, value_name = "WHEN")]
+    pub durability: Option<DurabilityChoice>,
+
+    /// The I/O driver: auto, uring or epoll
+    #[arg(long, value_name = "DRIVER", default_value = "auto")]
+    pub io: IoChoice,
+
+    /// Shard threads: auto or a number
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub shards: ShardCount,
+
+    /// Connections to plan for; more are shed
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub connections: u32,
+
+    /// Cores to pin shards to, such as 0,2-5; `none` leaves them to the scheduler [default: every core allowed]
+    #[arg(long, value_name = "LIST")]
+    pub cpus: Option<Cpus>,
+
+    /// How often clients should send a heartbeat
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = span)]
+    pub heartbeat_interval: Duration,
+
+    /// Silence after which a session expires
+    #[arg(long, value_name = "TIME", default_value = "90s", value_parser = span)]
+    pub heartbeat_timeout: Duration,
+
+    /// Time to log in after connecting
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span)]
+    pub login_timeout: Duration,
+
+    /// At SIGTERM: time for queues to be flushed and clients to go, after which the rest is cut
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = span)]
+    pub drain_timeout: Duration,
+
+    /// At SIGTERM: clients are told to come back spread over this long
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = span)]
+    pub reconnect_window: Duration,
+
+    /// The longest text that is taken, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 4096)]
+    pub body_bytes_max: u32,
+
+    /// Listen on addresses that others can reach although nothing is encrypted
+    #[arg(long)]
+    pub insecure: bool,
+
+    /// Accept example keys: for trying things out only
+    #[arg(long)]
+    pub development: bool,
+}
+
+/// Where messages are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum StoreChoice {
+    /// In a file of --data.
+    Sqlite,
+    /// In memory, bounded, while the node lives.
+    Memory,
+}
+
+/// When a message counts as accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum DurabilityChoice {
+    /// On the disk before it is acknowledged or delivered.
+    Commit,
+    /// Delivered at once, acknowledged when it is on the disk.
+    Relaxed,
+    /// Memory only.
+    None,
+}
+
+/// Cores to pin to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cpus(pub Pinning);
+
+impl std::str::FromStr for Cpus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(Self(Pinning::Off));
+        }
+        let bad = || format!("{text:?} is no list of cores: write it like 0,2-5, or none");
+        let number = |text: &str| text.parse::<usize>().ok().filter(|core| *core < CORES_MAX);
+        let mut cores = Vec::new();
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            match (number(first), number(last)) {
+                (Some(first), Some(last)) if first <= last => cores.extend(first..=last),
+                (Some(_) | None, Some(_) | None) => return Err(bad()),
+            }
+        }
+        Ok(Self(Pinning::Cores(cores)))
+    }
+}
+
+/// The kernel's own bound for a set of cores.
+const CORES_MAX: usize = 1024;
+
+/// Reads a time such as `500ms`, `30s` or `2m`.
+fn span(text: &str) -> Result<Duration, String> {
+    let unit_at = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => 0,
+    };
+    let span_ms = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_ms));
+    match span_ms {
+        Some(ms @ 1..=SPAN_MS_MAX) => Ok(Duration::from_millis(ms)),
+        Some(_) | None => Err(format!("{text:?} is no time: write it like 500ms, 30s or 2m, at most 1440m")),
+    }
+}
+
+/// A day: longer ones are mistakes.
+const SPAN_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+
+impl Args {
+    /// When a message counts as accepted, and whether a store is needed for it.
+    ///
+    /// # Errors
+    /// A durability that the store cannot give.
+    pub(crate) fn durability(&self) -> anyhow::Result<Durability> {
+        match (self.store, self.durability) {
+            (_, Some(DurabilityChoice::None)) | (StoreChoice::Memory, None) => Ok(Durability::None),
+            (StoreChoice::Sqlite, Some(DurabilityChoice::Commit) | None) => Ok(Durability::Commit),
+            (StoreChoice::Sqlite, Some(DurabilityChoice::Relaxed)) => Ok(Durability::Relaxed),
+            (StoreChoice::Memory, Some(DurabilityChoice::Commit | DurabilityChoice::Relaxed)) => {
+                bail!("--store memory keeps nothing across a crash: say --durability none, or --store sqlite")
+            }
+        }
+    }
+
+    /// The directory of the messages' file.
+    ///
+    /// # Errors
+    /// None was given.
+    pub(crate) fn data(&self) -> anyhow::Result<&PathBuf> {
+        self.data.as_ref().context("--store sqlite needs --data DIR; --store memory needs none")
+    }
+
+    /// What clients are told to connect to.
+    ///
+    /// # Errors
+    /// Nobody can connect to an unspecified address.
+    pub(crate) fn host(&self) -> anyhow::Result<String> {
+        match &self.advertise {
+            Some(host) => Ok(host.clone()),
+            None if self.listen.ip().is_unspecified() => {
+                bail!("--listen {} is every address: say with --advertise which one clients are to use", self.listen)
+            }
+            None => Ok(self.listen.ip().to_string()),
+        }
+    }
+
+    /// The node's settings.
+    ///
+    /// # Errors
+    /// Whatever of the arguments cannot work, and what would.
+    pub(crate) fn config(&self) -> anyhow::Result<ServerConfig> {
+        launch::check_exposure(self.listen, self.insecure)?;
+        launch::check_exposure(self.admin, self.insecure)?;
+        ensure!(
+            convert::is_node_name(&self.name),
+            "--name {:?}: use 1 to 64 of a-z, A-Z, 0-9, '-', '_', '.'",
+            self.name
+        );
+        ensure!(self.connections > 0, "--connections must be at least 1");
+        ensure!(
+            self.heartbeat_timeout > self.heartbeat_interval,
+            "--heartbeat-timeout must be longer than --heartbeat-interval"
+        );
+        ensure!(
+            (1..=BODY_BYTES_MAX).contains(&(self.body_bytes_max as usize)),
+            "--body-bytes-max must be 1 to {BODY_BYTES_MAX}"
+        );
+        let token_key = key::load(&self.token_key_file, self.development)?;
+        Ok(ServerConfig {
+            listen: self.listen,
+            io: self.io,
+            shards: self.shards,
+            pinning: self.cpus.clone().map_or(Pinning::Auto, |cpus| cpus.0),
+            connections: self.connections,
+            durability: self.durability()?,
+            body_bytes_max: self.body_bytes_max,
+            heartbeat_interval: self.heartbeat_interval,
+            heartbeat_timeout: self.heartbeat_timeout,
+            login_timeout: self.login_timeout,
+            drain_timeout: self.drain_timeout,
+            reconnect_window: self.reconnect_window,
+            ..ServerConfig::new(&self.name, token_key)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn args(more: &[&str]) -> Args {
+        let base = ["node", "--token-key-file", "/nowhere/key"];
+        Args::parse_from(base.iter().chain(more))
+    }
+
+    #[test]
+    fn durability_follows_the_store_and_never_promises_what_it_has_not() {
+        assert_eq!(args(&[]).durability().unwrap(), Durability::Commit);
+        assert_eq!(args(&["--durability", "relaxed"]).durability().unwrap(), Durability::Relaxed);
+        assert_eq!(args(&["--durability", "none"]).durability().unwrap(), Durability::None);
+        assert_eq!(args(&["--store", "memory"]).durability().unwrap(), Durability::None);
+        for wish in ["commit", "relaxed"] {
+            let refused = args(&["--store", "memory", "--durability", wish]).durability();
+            assert!(refused.unwrap_err().to_string().contains("--store sqlite"));
+        }
+    }
+
+    #[test]
+    fn nobody_is_sent_to_every_address() {
+        assert_eq!(args(&["--listen", "10.0.0.1:4000"]).host().unwrap(), "10.0.0.1");
+        assert!(args(&["--listen", "0.0.0.0:4000"]).host().unwrap_err().to_string().contains("--advertise"));
+        let named = args(&["--listen", "0.0.0.0:4000", "--advertise", "chat.example.org"]);
+        assert_eq!(named.host().unwrap(), "chat.example.org");
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_what_would() {
+        for (more, advice) in [
+            (&["--listen", "0.0.0.0:4000"][..], "--insecure"),
+            (&["--admin", "0.0.0.0:4000"], "--insecure"),
+            (&["--name", "two words"], "--name"),
+            (&["--connections", "0"], "--connections"),
+            (&["--heartbeat-timeout", "30s"], "--heartbeat-interval"),
+            (&["--body-bytes-max", "40000"], "--body-bytes-max"),
+            (&[], "/nowhere/key"),
+        ] {
+            let refused = args(more).config().unwrap_err().to_string();
+            assert!(refused.contains(advice), "{more:?}: {refused}");
+        }
+    }
+
+    #[test]
+    fn cores_and_times_are_read_or_refused() {
+        let cores = |text: &str| text.parse::<Cpus>().map(|cpus| cpus.0);
+        assert_eq!(cores("0,2-4"), Ok(Pinning::Cores(vec![0, 2, 3, 4])));
+        assert_eq!(cores("none"), Ok(Pinning::Off));
+        for bad in ["", "a", "3-1", "0,,1", "0-99999999999", "-1"] {
+            assert!(cores(bad).is_err(), "{bad}");
+        }
+        assert_eq!(span("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(span("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "5", "s", "0s", "1h", "-1s", "99999999999999999999s", "2000m"] {
+            assert!(span(bad).is_err(), "{bad}");
+        }
+    }
+}

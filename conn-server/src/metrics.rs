@@ -1,0 +1,223 @@
+//! The metrics page: snapshots of all shards and the process's own figures, as Prometheus text.
+//!
+//! Owns the metric names. Nothing of it runs on a shard's thread: a shard only copies its counters when asked.
+
+use std::fmt;
+
+use balancer::admin::metrics_page;
+use chat::Gauges;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry as Page;
+
+use crate::process::ProcessFigures;
+use crate::stats::{LAG_BUCKETS, LagHistogram, ShardSnapshot};
+
+/// Everything that one scrape shows.
+#[derive(Debug)]
+pub(crate) struct Scrape {
+    /// One of each shard that answered.
+    pub(crate) shards: Vec<ShardSnapshot>,
+    /// The process, if its figures could be read.
+    pub(crate) process: Option<ProcessFigures>,
+    /// Whether the balancer knows this node; `None` without a balancer.
+    pub(crate) is_registered: Option<bool>,
+}
+
+impl Scrape {
+    /// The page.
+    pub(crate) fn into_response(self) -> axum::response::Response {
+        let mut page = Page::with_prefix("ringline_node");
+        page.register_collector(Box::new(self));
+        metrics_page(&page)
+    }
+
+    /// One metric with a value for each shard.
+    fn per_shard(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        kind: MetricType,
+        value: impl Fn(&ShardSnapshot) -> u64,
+    ) -> fmt::Result {
+        let about = name.replace('_', " ");
+        let is_counter = matches!(kind, MetricType::Counter);
+        let mut metric = encoder.encode_descriptor(name, &about, None, kind)?;
+        for shard in &self.shards {
+            let labels = [("shard", shard.shard.0.to_string())];
+            let mut metric = metric.encode_family(&labels)?;
+            let value = value(shard);
+            if is_counter {
+                metric.encode_counter::<NoLabelSet, _, f64>(&value, None)?;
+            } else {
+                metric.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn histogram(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        (name, about): (&str, &str),
+        values: impl Fn(&ShardSnapshot) -> &LagHistogram,
+    ) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(name, about, None, MetricType::Histogram)?;
+        for shard in &self.shards {
+            let labels = [("shard", shard.shard.0.to_string())];
+            let lag = values(shard);
+            let bound = |bucket| LagHistogram::bound_seconds(bucket).unwrap_or(f64::INFINITY);
+            let buckets: [_; LAG_BUCKETS] = std::array::from_fn(|i| (bound(i), lag.counts[i]));
+            #[allow(clippy::cast_precision_loss, reason = "a sum of times, shown as a float")]
+            let sum = lag.sum_ns as f64 / 1e9;
+            metric
+                .encode_family(&labels)?
+                .encode_histogram::<NoLabelSet>(sum, lag.count(), &buckets, None)?;
+        }
+        Ok(())
+    }
+
+    fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        if let Some(process) = &self.process {
+            let about = "Processor time of the whole process, user and system";
+            let mut metric =
+                encoder.encode_descriptor("cpu_seconds", about, None, MetricType::Counter)?;
+            metric.encode_counter::<NoLabelSet, _, f64>(&process.cpu_seconds, None)?;
+            let about = "Resident memory of the process";
+            let mut metric = encoder.encode_descriptor("rss_bytes", about, None, MetricType::Gauge)?;
+            metric.encode_gauge(&i64::try_from(process.rss_bytes).unwrap_or(i64::MAX))?;
+        }
+        if let Some(is_registered) = self.is_registered {
+            let about = "1 while this node holds a lease at the balancer";
+            let mut metric = encoder.encode_descriptor("registered", about, None, MetricType::Gauge)?;
+            metric.encode_gauge(&i64::from(is_registered))?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        // The names come from the core and the driver themselves, so that no counter can be forgotten here.
+        for (index, (name, _)) in chat::Counters::default().each().enumerate() {
+            let value = |shard: &ShardSnapshot| {
+                shard.chat.each().nth(index).map_or(0, |(_, value)| value)
+            };
+            self.per_shard(&mut encoder, name, MetricType::Counter, value)?;
+        }
+        for (index, (name, _)) in crate::stats::IoCounters::default().each().enumerate() {
+            let value =
+                |shard: &ShardSnapshot| shard.io.each().nth(index).map_or(0, |(_, value)| value);
+            self.per_shard(&mut encoder, name, MetricType::Counter, value)?;
+        }
+        for (index, (name, _)) in gauges(&Gauges::default()).into_iter().enumerate() {
+            let value = |shard: &ShardSnapshot| gauges(&shard.gauges)[index].1;
+            self.per_shard(&mut encoder, name, MetricType::Gauge, value)?;
+        }
+        self.per_shard(&mut encoder, "open_descriptors", MetricType::Gauge, |shard| shard.open)?;
+        self.per_shard(&mut encoder, "draining", MetricType::Gauge, |shard| shard.is_draining.into())?;
+        let lag = ("loop_lag_seconds", "How late a shard's loop was for its deadlines");
+        self.histogram(&mut encoder, lag, |shard| &shard.lateness)?;
+        let turn = ("turn_seconds", "How long the turns of a shard's loop took");
+        self.histogram(&mut encoder, turn, |shard| &shard.turn_time)?;
+        self.process(&mut encoder)
+    }
+}
+
+/// Every gauge with its name. Takes it apart whole, so that a new one does not compile until it is shown.
+fn gauges(gauges: &Gauges) -> [(&'static str, u64); 10] {
+    let Gauges {
+        connections,
+        sessions,
+        queued_bytes,
+        queued_bytes_high,
+        conn_queued_bytes_high,
+        store_outstanding,
+        store_stalled,
+        spill_bytes,
+        rooms,
+        frames,
+    } = *gauges;
+    [
+        ("connections", connections),
+        ("sessions", sessions),
+        ("queued_bytes", queued_bytes),
+        ("queued_bytes_high", queued_bytes_high),
+        ("conn_queued_bytes_high", conn_queued_bytes_high),
+        ("store_outstanding", store_outstanding),
+        ("store_stalled", store_stalled),
+        ("spill_bytes", spill_bytes),
+        ("rooms", rooms),
+        ("frames", frames),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use prometheus_client::encoding::text;
+
+    use super::*;
+
+    fn shard(number: u16) -> ShardSnapshot {
+        let mut lateness = LagHistogram::default();
+        lateness.record(std::time::Duration::from_micros(3));
+        ShardSnapshot {
+            shard: wire::ShardId(number),
+            chat: chat::Counters { logins: 7 + u64::from(number), ..Default::default() },
+            gauges: Gauges { sessions: 5, ..Default::default() },
+            io: crate::stats::IoCounters { enters: 11, ..Default::default() },
+            turn_time: LagHistogram::default(),
+            lateness,
+            open: 6,
+            is_draining: number == 1,
+        }
+    }
+
+    fn page(scrape: Scrape) -> String {
+        let mut page = Page::with_prefix("ringline_node");
+        page.register_collector(Box::new(scrape));
+        let mut text = String::new();
+        text::encode(&mut text, &page).unwrap();
+        text
+    }
+
+    #[test]
+    fn every_kind_of_figure_is_shown_by_shard() {
+        let process = ProcessFigures { cpu_seconds: 1.5, rss_bytes: 4096 };
+        let scrape = Scrape {
+            shards: vec![shard(0), shard(1)],
+            process: Some(process),
+            is_registered: Some(true),
+        };
+        let page = page(scrape);
+        for line in [
+            "ringline_node_logins_total{shard=\"0\"} 7",
+            "ringline_node_logins_total{shard=\"1\"} 8",
+            "ringline_node_enters_total{shard=\"1\"} 11",
+            "ringline_node_sessions{shard=\"0\"} 5",
+            "ringline_node_draining{shard=\"1\"} 1",
+            "ringline_node_loop_lag_seconds_count{shard=\"0\"} 1",
+            "ringline_node_loop_lag_seconds_bucket{le=\"0.000004\",shard=\"0\"} 1",
+            "ringline_node_loop_lag_seconds_bucket{le=\"+Inf\",shard=\"0\"} 1",
+            "ringline_node_cpu_seconds_total 1.5",
+            "ringline_node_rss_bytes 4096",
+            "ringline_node_registered 1",
+        ] {
+            assert!(page.lines().any(|shown| shown == line), "{line} is not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn no_two_figures_share_a_name() {
+        let page = page(Scrape { shards: vec![], process: None, is_registered: None });
+        let names = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let mut seen = HashSet::new();
+        for name in names.filter_map(|line| line.split(' ').next()) {
+            assert!(seen.insert(name.to_owned()), "{name} twice");
+        }
+        assert!(seen.len() > 60);
+    }
+}

@@ -1,0 +1,243 @@
+//! The commit thread: gathers whatever waits into one transaction, commits it, answers.
+//!
+//! While the disk refuses, texts that were shown already are kept and everything else is answered `Busy`; the disk is
+//! tried again after a pause that grows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat::{StoreBatch, StoreFault, StoreOutcome, Stored};
+use crossbeam::channel::{Receiver, RecvTimeoutError};
+use store::{Appended, Record, RecordFault, Writer};
+
+use super::Job;
+use super::desk::answer_busy;
+use super::monitor::{StoreMonitor, StoreStats};
+use crate::clock::Clock;
+use crate::limits::{STORE_GROUP_APPENDS_MAX, STORE_LAST_TRIES, STORE_RETRY_MAX, STORE_RETRY_MIN};
+use crate::mesh::StoreLane;
+
+pub(super) struct Committer {
+    writer: Writer,
+    queue: Receiver<Job>,
+    lane: Arc<StoreLane>,
+    monitor: StoreMonitor,
+    clock: Clock,
+    /// What the next commit takes; while the disk refuses, what was shown and is kept.
+    group: Vec<Job>,
+    state: State,
+    /// How long to pause after the next failure. Only a commit of messages makes it short again: a probe that passes
+    /// where messages fail must not make the two alternate quickly.
+    pause: Duration,
+}
+
+enum State {
+    Working,
+    /// The last commit failed; try again at this time.
+    Failing {
+        retry_at: chat::Instant,
+    },
+}
+
+/// Whether there is more to come.
+#[derive(PartialEq, Eq)]
+enum Queue {
+    Open,
+    Ended,
+}
+
+impl Committer {
+    pub(super) fn new(
+        writer: Writer,
+        queue: Receiver<Job>,
+        lane: Arc<StoreLane>,
+        monitor: StoreMonitor,
+        clock: Clock,
+    ) -> Self {
+        let (group, state, pause) = (Vec::new(), State::Working, STORE_RETRY_MIN);
+        Self { writer, queue, lane, monitor, clock, group, state, pause }
+    }
+
+    /// Runs until the desk has ended and everything is committed.
+    pub(super) fn run(mut self) {
+        loop {
+            let queue = match self.state {
+                State::Working => self.gather(),
+                State::Failing { retry_at } => self.pause_until(retry_at),
+            };
+            if queue == Queue::Ended {
+                self.finish();
+                return;
+            }
+        }
+    }
+
+    /// Waits for work, takes what is there with it, and commits it.
+    fn gather(&mut self) -> Queue {
+        let Ok(job) = self.queue.recv() else { return Queue::Ended };
+        let mut count = job.mail.batch.requests.len();
+        self.group.push(job);
+        while count < STORE_GROUP_APPENDS_MAX
+            && let Ok(job) = self.queue.try_recv()
+        {
+            count += job.mail.batch.requests.len();
+            self.group.push(job);
+        }
+        self.commit();
+        Queue::Open
+    }
+
+    /// Takes work until it is time to try again: keeps what was shown, answers the rest.
+    fn pause_until(&mut self, retry_at: chat::Instant) -> Queue {
+        match self.queue.recv_timeout(retry_at.since(self.clock.mono())) {
+            Ok(job) => {
+                self.keep_or_answer(job);
+                Queue::Open
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                if self.group.is_empty() {
+                    self.probe();
+                } else {
+                    self.commit();
+                }
+                Queue::Open
+            }
+            Err(RecvTimeoutError::Disconnected) => Queue::Ended,
+        }
+    }
+
+    /// Every shard has ended: nobody waits for an answer, but what was shown should be written if there is any way.
+    fn finish(&mut self) {
+        for _ in 0..STORE_LAST_TRIES {
+            if self.group.is_empty() {
+                return;
+            }
+            std::thread::sleep(STORE_RETRY_MIN);
+            self.commit();
+        }
+        let lost: usize = self.group.iter().map(|job| job.appends().count()).sum();
+        if lost > 0 {
+            tracing::error!(
+                lost,
+                "the disk refused the last messages: they were shown, and are lost"
+            );
+        }
+    }
+
+    /// Commits the group and answers it; if that fails, keeps of it what was shown.
+    fn commit(&mut self) {
+        let begin = self.clock.mono();
+        let records: Vec<Record<'_>> = self.group.iter().flat_map(records).collect();
+        let count = records.len() as u64;
+        self.monitor.begin_commit(begin);
+        let result = self.writer.append_batch(&records);
+        self.monitor.end_commit();
+        drop(records);
+        let end = self.clock.mono();
+        match result {
+            Ok(results) => {
+                self.monitor.count(|stats| {
+                    stats.commits += 1;
+                    stats.group_high = stats.group_high.max(count);
+                    stats.commit_time.record(end.since(begin));
+                    results.iter().for_each(|result| tally(stats, result));
+                    for job in &self.group {
+                        stats.latency.record(end.since(job.taken));
+                    }
+                });
+                self.pause = STORE_RETRY_MIN;
+                self.works();
+                self.answer(&results);
+            }
+            Err(error) => {
+                self.fails(&error);
+                for job in std::mem::take(&mut self.group) {
+                    self.keep_or_answer(job);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, results: &[Result<Appended, RecordFault>]) {
+        let mut results = results.iter();
+        for job in self.group.drain(..) {
+            let outcomes: Vec<StoreOutcome> = job
+                .appends()
+                .zip(&mut results)
+                .map(|(append, result)| StoreOutcome {
+                    ticket: append.ticket,
+                    result: outcome_of(result),
+                })
+                .collect();
+            // A shard that has ended needs no answer.
+            let _ = self.lane.answer(job.mail.shard, outcomes, job.mail.batch);
+        }
+    }
+
+    fn keep_or_answer(&mut self, job: Job) {
+        if job.appends().any(|append| append.seq.is_some()) {
+            self.group.push(job);
+        } else {
+            answer_busy(&self.lane, job, &self.monitor);
+        }
+    }
+
+    fn probe(&mut self) {
+        self.monitor.begin_commit(self.clock.mono());
+        let result = self.writer.probe();
+        self.monitor.end_commit();
+        match result {
+            Ok(()) => self.works(),
+            Err(error) => self.fails(&error),
+        }
+    }
+
+    fn works(&mut self) {
+        self.state = State::Working;
+        if self.monitor.note_write(None) {
+            tracing::info!("writing messages works again");
+        }
+    }
+
+    fn fails(&mut self, error: &store::Error) {
+        self.state = State::Failing { retry_at: self.clock.mono() + self.pause };
+        self.pause = (self.pause * 2).min(STORE_RETRY_MAX);
+        self.monitor.count(|stats| stats.commit_faults += 1);
+        let error = error.to_string();
+        if self.monitor.note_write(Some(&error)) {
+            tracing::error!(error, "writing messages fails: senders are told to try again");
+        }
+    }
+}
+
+fn records(job: &Job) -> impl Iterator<Item = Record<'_>> {
+    let batch: &StoreBatch = &job.mail.batch;
+    job.appends().map(|append| Record {
+        conversation: append.conversation,
+        seq: append.seq,
+        message_id: append.message_id,
+        from: append.from,
+        client_message_id: append.client_message_id,
+        unix_ms: append.unix_ms,
+        body: batch.body(append),
+    })
+}
+
+fn outcome_of(result: &Result<Appended, RecordFault>) -> Result<Stored, StoreFault> {
+    match *result {
+        Ok(Appended { seq, message_id, unix_ms, is_retry: _ }) => {
+            Ok(Stored::Appended { seq, message_id, unix_ms })
+        }
+        Err(RecordFault::Conflict) => Err(StoreFault::Conflict),
+        Err(RecordFault::Refused) => Err(StoreFault::Refused),
+    }
+}
+
+const fn tally(stats: &mut StoreStats, result: &Result<Appended, RecordFault>) {
+    match result {
+        Ok(Appended { is_retry: false, .. }) => stats.appended += 1,
+        Ok(Appended { is_retry: true, .. }) => stats.retries += 1,
+        Err(RecordFault::Conflict) => stats.conflicts += 1,
+        Err(RecordFault::Refused) => stats.refused += 1,
+    }
+}

@@ -1,0 +1,136 @@
+//! The desk: takes what the shards post, hands appends on, and does the reads itself, one at a time.
+//!
+//! Between two reads it looks at the lane again, so that an append waits for one read at the most. Never waits for a
+//! commit.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use chat::{StoreBatch, StoreFault, StoreOutcome, StoreRequest, Stored, StoredMessage};
+use crossbeam::channel::{Sender, TryRecvError};
+use store::Reader;
+use wire::ShardId;
+
+use super::Job;
+use super::monitor::StoreMonitor;
+use crate::clock::Clock;
+use crate::mesh::{StoreLane, StoreMail};
+
+pub(super) struct Desk {
+    reader: Reader,
+    jobs: Sender<Job>,
+    lane: Arc<StoreLane>,
+    monitor: StoreMonitor,
+    clock: Clock,
+    /// Reads to be done, in order. The core's credit bounds them.
+    reads: VecDeque<(ShardId, StoreRequest)>,
+}
+
+impl Desk {
+    pub(super) fn new(
+        reader: Reader,
+        jobs: Sender<Job>,
+        lane: Arc<StoreLane>,
+        monitor: StoreMonitor,
+        clock: Clock,
+    ) -> Self {
+        Self { reader, jobs, lane, monitor, clock, reads: VecDeque::new() }
+    }
+
+    /// Runs until every shard has ended.
+    pub(super) fn run(mut self) {
+        loop {
+            if self.reads.is_empty() {
+                let Some(mail) = self.lane.recv() else { return };
+                self.take(mail);
+            }
+            match self.lane.try_recv() {
+                Ok(mail) => self.take(mail),
+                // Whoever asked for what is left has ended too, but may not know it yet.
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => self.read_one(),
+            }
+        }
+    }
+
+    fn take(&mut self, mail: StoreMail) {
+        let is_read = |request: &&StoreRequest| !matches!(request, StoreRequest::Append(_));
+        let reads = mail.batch.requests.iter().filter(is_read);
+        self.reads.extend(reads.map(|read| (mail.shard, read.clone())));
+        if mail.batch.requests.iter().all(|request| is_read(&request)) {
+            return;
+        }
+        let job = Job { mail, taken: self.clock.mono() };
+        if let Err(unsent) = self.jobs.send(job) {
+            // The commit thread has panicked.
+            self.monitor.note_write(Some("the commit thread has ended: restart the node"));
+            answer_busy(&self.lane, unsent.into_inner(), &self.monitor);
+        }
+    }
+
+    fn read_one(&mut self) {
+        let Some((shard, request)) = self.reads.pop_front() else { return };
+        let begin = self.clock.mono();
+        let (ticket, read) = match request {
+            StoreRequest::Pull(pull) => {
+                let page = self.reader.pull(pull.conversation, pull.after, pull.limit);
+                (pull.ticket, page.map(page_of))
+            }
+            StoreRequest::Head(head) => {
+                (head.ticket, self.reader.head(head.conversation).map(Stored::Head))
+            }
+            StoreRequest::Conversations(page) => {
+                let heads = self.reader.conversations(page.user, page.after, page.limit);
+                let stored = heads.map(|page| Stored::Conversations {
+                    heads: page.heads,
+                    is_complete: page.is_complete,
+                });
+                (page.ticket, stored)
+            }
+            StoreRequest::Append(_) => return,
+        };
+        let time = self.clock.mono().since(begin);
+        self.monitor.count(|stats| {
+            stats.read_time.record(time);
+            stats.reads += 1;
+            stats.read_faults += u64::from(read.is_err());
+        });
+        self.note(read.as_ref().err());
+        let outcome = StoreOutcome { ticket, result: read.map_err(|_| StoreFault::Busy) };
+        self.lane.answer(shard, vec![outcome], StoreBatch::default());
+    }
+
+    fn note(&self, error: Option<&store::Error>) {
+        let text = error.map(ToString::to_string);
+        if self.monitor.note_read(text.as_deref()) {
+            match text {
+                Some(error) => tracing::error!(error, "reading messages fails"),
+                None => tracing::info!("reading messages works again"),
+            }
+        }
+    }
+}
+
+fn page_of(page: store::Page) -> Stored {
+    let messages = page
+        .messages
+        .into_iter()
+        .map(|message| StoredMessage {
+            seq: message.seq,
+            message_id: message.message_id,
+            from: message.from,
+            unix_ms: message.unix_ms,
+            body: message.body,
+        })
+        .collect();
+    Stored::Page { messages, is_complete: page.is_complete }
+}
+
+/// Answers all appends of a job as busy.
+pub(super) fn answer_busy(lane: &StoreLane, job: Job, monitor: &StoreMonitor) {
+    let outcomes: Vec<StoreOutcome> = job
+        .appends()
+        .map(|append| StoreOutcome { ticket: append.ticket, result: Err(StoreFault::Busy) })
+        .collect();
+    monitor.count(|stats| stats.busy += outcomes.len() as u64);
+    lane.answer(job.mail.shard, outcomes, job.mail.batch);
+}
