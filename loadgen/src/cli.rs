@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use conn_server::sizing::ShardCount;
 
 use crate::slo::Slo;
 
@@ -137,15 +138,6 @@ pub enum LoginName {
     Direct,
 }
 
-/// How many shards a node has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shards {
-    /// As many as fit: one a core that the generator leaves, more if the connections need their tables.
-    Auto,
-    /// So many.
-    Count(u16),
-}
-
 /// The load, the same for `local` and `run`.
 #[derive(Clone, Debug, Args)]
 pub struct LoadArgs {
@@ -215,8 +207,8 @@ pub struct LocalArgs {
     #[arg(long, value_enum, default_value_t = IoName::Uring)]
     pub io: IoName,
     /// Shards of the node.
-    #[arg(long, default_value = "auto", value_name = "auto|N", value_parser = parse_shards)]
-    pub shards: Shards,
+    #[arg(long, default_value = "auto", value_name = "auto|N")]
+    pub shards: ShardCount,
     /// How connections get leave to log in.
     #[arg(long, value_enum, default_value_t = LoginName::Gateway)]
     pub login: LoginName,
@@ -312,16 +304,6 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// A run keeps one row a second in memory.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3_600);
-
-fn parse_shards(text: &str) -> Result<Shards, String> {
-    match text {
-        "auto" => Ok(Shards::Auto),
-        _ => match text.parse::<u16>() {
-            Ok(count @ 1..=1024) => Ok(Shards::Count(count)),
-            Ok(_) | Err(_) => Err("write auto or a number from 1 to 1024".into()),
-        },
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::cli::{LoadArgs, PresetName, Shards};
+use crate::cli::{LoadArgs, PresetName};
 use crate::exit::Refusal;
 use crate::plan::{EngineOptions, Load, Plan, Preset};
 use crate::stamp::STAMP_BYTES;
@@ -22,9 +22,6 @@ pub const DELIVERIES_PER_SHARD_MAX: f64 = 150_000.0;
 const DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 /// A ramp without any progress for this long has failed.
 const RAMP_STALL_MAX: std::time::Duration = std::time::Duration::from_secs(15);
-/// The node's table of connections has a tenth to spare, for those that close while others come.
-const TABLE_SPARE: f64 = 1.1;
-
 /// A plan with what the report says of it beside.
 #[derive(Clone, Debug)]
 pub struct Offer {
@@ -136,19 +133,6 @@ fn fan_out(preset: Preset, connections: u32) -> f64 {
     }
 }
 
-/// Shards for so many connections: one a core that is left for them, and more where the ring's table of descriptors,
-/// which is bounded for each ring, would be too small.
-#[must_use]
-pub fn shards_for(asked: Shards, connections: u32, cores: usize, table_max: u64) -> u16 {
-    match asked {
-        Shards::Count(count) => count,
-        Shards::Auto => {
-            let tables = (f64::from(connections) * TABLE_SPARE / table_max.max(1) as f64).ceil();
-            (tables as u64).max(cores.max(1) as u64).min(u64::from(u16::MAX)) as u16
-        }
-    }
-}
-
 /// Loopback addresses to connect from, so many that no source and destination share more than half of the ephemeral
 /// ports: beyond that the kernel searches for a free one, and a ramp becomes ten times slower.
 #[must_use]
@@ -217,14 +201,6 @@ mod tests {
         assert!(rooms.refuse_overload(2, false).is_ok());
         assert!(rooms.refuse_overload(1, true).is_ok());
         assert!(offer("--preset rooms").unwrap().refuse_overload(1, false).is_ok());
-    }
-
-    #[test]
-    fn shards_follow_the_cores_and_then_the_tables() {
-        assert_eq!(shards_for(Shards::Auto, 10_000, 1, 20_000), 1);
-        assert_eq!(shards_for(Shards::Auto, 100_000, 1, 20_000), 6);
-        assert_eq!(shards_for(Shards::Auto, 100_000, 8, 20_000), 8);
-        assert_eq!(shards_for(Shards::Count(3), 100_000, 1, 20_000), 3);
     }
 
     #[test]

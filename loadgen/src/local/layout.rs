@@ -1,7 +1,6 @@
 //! Who runs on which processor, and how many shards there are. Pure, so that every machine can be tested here.
 
-use crate::cli::Shards;
-use crate::offer::shards_for;
+use conn_server::sizing::{self, HostFacts, ShardCount};
 
 /// The places of a local run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,18 +13,41 @@ pub(super) struct Layout {
     pub(super) shards: u16,
 }
 
+/// What a layout follows from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts<'a> {
+    /// The processors that this process may use.
+    pub(super) cpus: &'a [usize],
+    /// The limit of descriptors.
+    pub(super) descriptors: u64,
+    /// Whether the driver's connections need none of the process's descriptors.
+    pub(super) has_direct_descriptors: bool,
+}
+
 impl Layout {
-    /// Places a run on the processors `cpus`, which are those that this process may use: the last is the generator's,
-    /// the others are the shards'.
-    #[must_use]
-    pub(super) fn new(cpus: &[usize], asked: Shards, connections: u32, table_max: u64) -> Self {
-        let generator = cpus.last().copied().unwrap_or(0);
-        let others: Vec<usize> = cpus.iter().copied().filter(|cpu| *cpu != generator).collect();
+    /// Places a run: the last processor is the generator's, the others are the shards', and the node itself would choose
+    /// as many shards.
+    ///
+    /// # Errors
+    /// When so many connections fit in no node here: the text says what to change.
+    pub(super) fn new(
+        facts: Facts<'_>,
+        asked: ShardCount,
+        connections: u32,
+    ) -> Result<Self, String> {
+        let generator = facts.cpus.last().copied().unwrap_or(0);
+        let others: Vec<usize> =
+            facts.cpus.iter().copied().filter(|cpu| *cpu != generator).collect();
         let shards_on = if others.is_empty() { vec![generator] } else { others };
-        let shards = shards_for(asked, connections, shards_on.len(), table_max);
+        let host = HostFacts {
+            cores: facts.cpus.len().max(1),
+            descriptors: facts.descriptors,
+            has_direct_descriptors: facts.has_direct_descriptors,
+        };
+        let shards = sizing::plan(asked, connections, host)?.shards;
         // Fewer shards than processors leave some of these to the gateway and the balancer.
         let shards_on = shards_on.into_iter().take(usize::from(shards)).collect();
-        Self { generator, shards_on, shards }
+        Ok(Self { generator, shards_on, shards })
     }
 
     /// The node's `--cpus`.
@@ -59,9 +81,14 @@ impl Layout {
 mod tests {
     use super::*;
 
+    fn layout(cpus: &[usize], asked: ShardCount, connections: u32) -> Result<Layout, String> {
+        let facts = Facts { cpus, descriptors: 20_000, has_direct_descriptors: true };
+        Layout::new(facts, asked, connections)
+    }
+
     #[test]
     fn two_processors_hold_one_shard_and_the_generator() {
-        let layout = Layout::new(&[0, 1], Shards::Auto, 10_000, 20_000);
+        let layout = layout(&[0, 1], ShardCount::Auto, 10_000).unwrap();
         assert_eq!(layout, Layout { generator: 1, shards_on: vec![0], shards: 1 });
         assert_eq!(
             layout.words(),
@@ -71,22 +98,29 @@ mod tests {
 
     #[test]
     fn many_connections_need_more_tables_and_so_more_shards() {
-        let layout = Layout::new(&[0, 1], Shards::Auto, 100_000, 20_000);
+        let layout = layout(&[0, 1], ShardCount::Auto, 100_000).unwrap();
         assert_eq!((layout.shards, layout.cpu_list().as_str()), (6, "0"));
     }
 
     #[test]
     fn a_larger_machine_gives_the_generator_its_last_processor() {
-        let layout = Layout::new(&[2, 3, 6, 7], Shards::Auto, 10_000, 20_000);
-        assert_eq!(layout, Layout { generator: 7, shards_on: vec![2, 3, 6], shards: 3 });
-        let two = Layout::new(&[2, 3, 6, 7], Shards::Count(2), 10_000, 20_000);
+        let all = layout(&[2, 3, 6, 7], ShardCount::Auto, 10_000).unwrap();
+        assert_eq!(all, Layout { generator: 7, shards_on: vec![2, 3, 6], shards: 3 });
+        let two = layout(&[2, 3, 6, 7], ShardCount::Fixed(2), 10_000).unwrap();
         assert_eq!(two.cpu_list(), "2,3");
     }
 
     #[test]
     fn one_processor_is_shared_and_says_so() {
-        let layout = Layout::new(&[0], Shards::Auto, 10, 20_000);
+        let layout = layout(&[0], ShardCount::Auto, 10).unwrap();
         assert_eq!((layout.generator, layout.shards_on.as_slice()), (0, [0].as_slice()));
         assert_eq!(layout.words().len(), 2);
+    }
+
+    #[test]
+    fn what_fits_nowhere_says_what_would() {
+        assert!(layout(&[0, 1], ShardCount::Fixed(1), 30_000).unwrap_err().contains("--shards 2"));
+        let facts = Facts { cpus: &[0, 1], descriptors: 20_000, has_direct_descriptors: false };
+        assert!(Layout::new(facts, ShardCount::Auto, 30_000).unwrap_err().contains("--io uring"));
     }
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use rustix::process::{Resource, getrlimit};
 
 use crate::capture::Probe;
-use crate::cli::{DurabilityName, IoName, LocalArgs, Shards, StoreName};
+use crate::cli::{DurabilityName, IoName, LocalArgs, StoreName};
 use crate::env::allowed_cpus;
 use crate::exit::{Exit, Refusal};
 use crate::grants_direct::{DirectGrants, DirectNode};
@@ -22,7 +22,7 @@ use crate::grants_gateway::GatewayGrants;
 use crate::offer::{Offer, ephemeral_ports, loopback_sources};
 use crate::plan::{GrantSource, Watch};
 use crate::trial::{Engine, Trial};
-use layout::Layout;
+use layout::{Facts, Layout};
 use system::System;
 
 /// Starts the system, loads it and stops it.
@@ -99,37 +99,24 @@ fn load(
 }
 
 fn lay_out(args: &LocalArgs) -> Result<Layout, Refusal> {
-    let cpus = allowed_cpus()?;
-    let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-    // Only a ring has tables of its own; epoll's descriptors are the process's, however many shards share them.
-    let table_max = match args.io {
-        IoName::Uring => descriptors,
-        IoName::Epoll => u64::MAX,
+    let facts = Facts {
+        cpus: &allowed_cpus()?,
+        descriptors: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
+        has_direct_descriptors: match args.io {
+            IoName::Uring => true,
+            IoName::Epoll => false,
+        },
     };
-    let layout = Layout::new(&cpus, args.shards, args.load.connections, table_max);
-    match (args.io, args.shards) {
-        (IoName::Epoll, _)
-            if u64::from(args.load.connections) + DESCRIPTORS_SPARE > descriptors =>
-        {
-            Err(Refusal::usage(format!(
-                "--io epoll needs a descriptor for each connection, and the limit is {descriptors}: use fewer \
-                 --connections, raise the limit (ulimit -n), or use --io uring, whose connections need none"
-            )))
-        }
-        (IoName::Uring, Shards::Count(count))
-            if u64::from(args.load.connections) > u64::from(count) * descriptors =>
-        {
-            Err(Refusal::usage(format!(
-                "{} connections do not fit the tables of {count} shard(s), {descriptors} each: leave out --shards",
-                args.load.connections
-            )))
-        }
-        (IoName::Uring | IoName::Epoll, _) => Ok(layout),
-    }
+    Layout::new(facts, args.shards, planned(args)).map_err(Refusal::usage)
 }
 
-/// Descriptors of a node that are not connections: listeners, files, the admin port's.
-const DESCRIPTORS_SPARE: u64 = 256;
+/// Places beyond the connections held: one that is being closed still has one.
+const SPARE_CONNECTIONS: u32 = 64;
+
+/// The connections that the node is to plan for.
+const fn planned(args: &LocalArgs) -> u32 {
+    args.load.connections.saturating_add(SPARE_CONNECTIONS)
+}
 
 fn refuse(args: &LocalArgs, offer: &Offer, layout: &Layout) -> Result<(), Refusal> {
     match (args.store, args.durability) {

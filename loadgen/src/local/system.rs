@@ -18,8 +18,6 @@ use crate::grants_gateway::Accounts;
 const NODE_DRAIN_MAX: Duration = Duration::from_secs(60);
 /// The others have nothing to drain but requests under way.
 const END_MAX: Duration = Duration::from_secs(20);
-/// Places beyond the planned connections: a connection that is being closed still has one.
-const SPARE_CONNECTIONS: u32 = 64;
 /// The accounts' password: they exist in this run's directory only.
 const PASSWORD: &str = "ringline-load";
 /// What the accounts' names begin with.
@@ -246,7 +244,7 @@ fn node_args(
         IoName::Uring => "uring",
         IoName::Epoll => "epoll",
     };
-    let connections = args.load.connections.saturating_add(SPARE_CONNECTIONS).to_string();
+    let connections = super::planned(args).to_string();
     let (shards, cpus) = (layout.shards.to_string(), layout.cpu_list());
     let mut line = words(&[
         "--name",
