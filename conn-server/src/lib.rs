@@ -6,8 +6,10 @@
 //! drain, abort) and [`mesh::StoreLane`] (batches in, outcomes out); none of it ever runs on a shard's thread.
 
 pub mod clock;
+mod config;
 pub mod driver;
 mod host;
+mod lane;
 pub mod limits;
 pub mod listener;
 pub mod mesh;

@@ -1,4 +1,4 @@
-//! What travels between threads: each shard's inbox with its wake-up, and the lane to the store and back.
+//! What travels between shard threads: each shard's inbox with its wake-up, and what shards must agree on.
 //!
 //! The only file with atomics. A shard posts at most one message per turn to each peer, never blocks and never drops: a
 //! full inbox gives the message back (see `postbox`). The receiver is woken only if it said that it is about to sleep,
@@ -8,16 +8,16 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
-use std::time::Duration;
 
 use chat::{MailBatch, StoreBatch, StoreOutcome};
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::CachePadded;
 use rustix::event::{EventfdFlags, eventfd};
 use wire::ShardId;
 
-use crate::limits::{INBOX_MESSAGES_MAX, POST_RETRY, STORE_BATCHES_MAX};
+pub(crate) use crate::lane::StoreSender;
+pub use crate::lane::{StoreLane, StoreMail};
+use crate::limits::{INBOX_MESSAGES_MAX, POST_RETRY};
 use crate::stats::ShardSnapshot;
 
 /// Where a snapshot goes. Called once, on the shard's thread: it must not block.
@@ -278,81 +278,6 @@ impl Drop for Inbox {
     fn drop(&mut self) {
         self.station().is_gone.store(true, Ordering::Release);
         while self.take().is_some() {}
-    }
-}
-
-/// Requests of one shard on their way to the store.
-#[derive(Debug)]
-pub struct StoreMail {
-    /// Whose.
-    pub shard: ShardId,
-    /// What.
-    pub batch: StoreBatch,
-}
-
-/// The store's end of the lane: batches of all shards in, outcomes back.
-///
-/// Every request must be answered exactly once, and each shard's in their order. When this is dropped, the shards answer
-/// their clients `busy` by themselves.
-#[derive(Debug)]
-pub struct StoreLane {
-    batches: Receiver<StoreMail>,
-    mesh: Arc<Mesh>,
-}
-
-/// The shards' end of the lane.
-pub(crate) type StoreSender = Sender<StoreMail>;
-
-impl StoreLane {
-    pub(crate) fn new(mesh: &Arc<Mesh>) -> (StoreSender, Self) {
-        let (sender, batches) = bounded(STORE_BATCHES_MAX);
-        (sender, Self { batches, mesh: Arc::clone(mesh) })
-    }
-
-    /// The next batch; waits for it. `None` when every shard has ended and nothing is left.
-    #[must_use]
-    pub fn recv(&self) -> Option<StoreMail> {
-        self.batches.recv().ok()
-    }
-
-    /// The next batch, if it comes in time.
-    ///
-    /// # Errors
-    /// The time ran out, or every shard has ended and nothing is left.
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<StoreMail, RecvTimeoutError> {
-        self.batches.recv_timeout(timeout)
-    }
-
-    /// The next batch, if it is there: what a group commit takes along.
-    ///
-    /// # Errors
-    /// Nothing is there, or every shard has ended.
-    pub fn try_recv(&self) -> Result<StoreMail, TryRecvError> {
-        self.batches.try_recv()
-    }
-
-    /// Batches that wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.batches.len()
-    }
-
-    /// Whether none waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.batches.is_empty()
-    }
-
-    /// Answers a shard, waking it if it sleeps; waits while its inbox is full. `batch` is what the requests came in: the
-    /// shard uses its memory again. `false` if the shard has ended.
-    pub fn answer(
-        &self,
-        shard: ShardId,
-        outcomes: Vec<StoreOutcome>,
-        mut batch: StoreBatch,
-    ) -> bool {
-        batch.clear();
-        self.mesh.post_waiting(shard, Message::Stored { outcomes, spare: batch })
     }
 }
 
