@@ -1,7 +1,6 @@
 //! The admin port: /healthz, /metrics and /info.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,6 +11,7 @@ use balancer::proto::Load;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
+use crate::control::StoreWatch;
 use crate::limits::SNAPSHOT_TIMEOUT;
 use crate::metrics::Scrape;
 use crate::process::ProcessFigures;
@@ -28,6 +28,10 @@ pub(crate) struct Observatory {
     pub(crate) stage: watch::Receiver<Stage>,
     /// `None` without a balancer.
     pub(crate) is_registered: Option<watch::Receiver<bool>>,
+    /// `None` without a store.
+    pub(crate) store: Option<StoreWatch>,
+    /// What was last reported: stands in while a shard is too busy to answer.
+    pub(crate) last_load: Mutex<Load>,
 }
 
 impl Observatory {
@@ -64,18 +68,29 @@ impl Observatory {
         if snapshots.iter().any(|shard| shard.gauges.store_stalled != 0) {
             reasons.push("the store stalls: new messages are refused as busy".to_owned());
         }
+        if let Some(store) = &self.store {
+            let store_reasons = store.monitor.report().reasons(store.stall);
+            reasons.extend(store_reasons.into_iter().map(|reason| format!("the store: {reason}")));
+        }
         reasons
     }
 }
 
 impl Source for Arc<Observatory> {
     async fn vitals(&self) -> Vitals {
-        let mut load = Load::default();
-        for shard in self.snapshots().await {
-            load.sessions += shard.gauges.sessions;
-            load.connections += shard.gauges.connections;
-            load.logins_total += shard.chat.logins;
+        let snapshots = self.snapshots().await;
+        let mut last_load = self.last_load.lock().unwrap_or_else(PoisonError::into_inner);
+        // A sum without a shard would be believed: logins would be sent here that do not fit.
+        if snapshots.len() == usize::from(self.node.info().sizing.shards) {
+            *last_load = Load::default();
+            for shard in snapshots {
+                last_load.sessions += shard.gauges.sessions;
+                last_load.connections += shard.gauges.connections;
+                last_load.logins_total += shard.chat.logins;
+            }
         }
+        let load = *last_load;
+        drop(last_load);
         Vitals { load, mono_ms: self.node.clock().mono().as_ms() }
     }
 }
@@ -101,16 +116,12 @@ async fn healthz(State(observatory): State<Arc<Observatory>>) -> Response {
 async fn metrics(State(observatory): State<Arc<Observatory>>) -> Response {
     let shards = observatory.snapshots().await;
     let is_registered = observatory.is_registered.as_ref().map(|watch| *watch.borrow());
-    Scrape { shards, process: ProcessFigures::read().ok(), is_registered }.into_response()
+    let store = observatory.store.as_ref().map(|store| store.monitor.report());
+    Scrape { shards, store, process: ProcessFigures::read().ok(), is_registered }.into_response()
 }
 
 async fn info(State(observatory): State<Arc<Observatory>>) -> Json<Value> {
     let mut about = observatory.about.clone();
     about["mono_ms"] = observatory.node.clock().mono().as_ms().into();
     Json(about)
-}
-
-/// Milliseconds of a setting.
-pub(crate) fn whole_ms(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

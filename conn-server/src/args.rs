@@ -166,7 +166,9 @@ fn span(text: &str) -> Result<Duration, String> {
     let span_ms = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_ms));
     match span_ms {
         Some(ms @ 1..=SPAN_MS_MAX) => Ok(Duration::from_millis(ms)),
-        Some(_) | None => Err(format!("{text:?} is no time: write it like 500ms, 30s or 2m, at most 1440m")),
+        Some(_) | None => {
+            Err(format!("{text:?} is no time: write it like 500ms, 30s or 2m, at most 1440m"))
+        }
     }
 }
 
@@ -184,7 +186,9 @@ impl Args {
             (StoreChoice::Sqlite, Some(DurabilityChoice::Commit) | None) => Ok(Durability::Commit),
             (StoreChoice::Sqlite, Some(DurabilityChoice::Relaxed)) => Ok(Durability::Relaxed),
             (StoreChoice::Memory, Some(DurabilityChoice::Commit | DurabilityChoice::Relaxed)) => {
-                bail!("--store memory keeps nothing across a crash: say --durability none, or --store sqlite")
+                bail!(
+                    "--store memory keeps nothing across a crash: say --durability none, or --store sqlite"
+                )
             }
         }
     }
@@ -205,7 +209,10 @@ impl Args {
         match &self.advertise {
             Some(host) => Ok(host.clone()),
             None if self.listen.ip().is_unspecified() => {
-                bail!("--listen {} is every address: say with --advertise which one clients are to use", self.listen)
+                bail!(
+                    "--listen {} is every address: say with --advertise which one clients are to use",
+                    self.listen
+                )
             }
             None => Ok(self.listen.ip().to_string()),
         }
@@ -277,7 +284,13 @@ mod tests {
     #[test]
     fn nobody_is_sent_to_every_address() {
         assert_eq!(args(&["--listen", "10.0.0.1:4000"]).host().unwrap(), "10.0.0.1");
-        assert!(args(&["--listen", "0.0.0.0:4000"]).host().unwrap_err().to_string().contains("--advertise"));
+        assert!(
+            args(&["--listen", "0.0.0.0:4000"])
+                .host()
+                .unwrap_err()
+                .to_string()
+                .contains("--advertise")
+        );
         let named = args(&["--listen", "0.0.0.0:4000", "--advertise", "chat.example.org"]);
         assert_eq!(named.host().unwrap(), "chat.example.org");
     }

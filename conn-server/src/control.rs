@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use balancer::client::Client;
@@ -21,7 +22,7 @@ use crate::admin::{self, Observatory};
 use crate::limits::{BALANCER_DEADLINE, CONTROL_END_TIMEOUT};
 use crate::registration::{Registration, Stage, wait_registered};
 use crate::server::NodeHandle;
-use crate::store_health::StoreHealth;
+use crate::store_lane::StoreMonitor;
 
 /// What the control thread works with: everything that can be refused is refused before the node starts.
 #[derive(Debug)]
@@ -71,6 +72,15 @@ impl ControlSeat {
     }
 }
 
+/// The store as seen from here.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreWatch {
+    /// Its figures.
+    pub(crate) monitor: StoreMonitor,
+    /// A commit that takes longer is a stall.
+    pub(crate) stall: Duration,
+}
+
 /// What the control thread tells of.
 #[derive(Debug)]
 pub(crate) struct Subject {
@@ -81,7 +91,7 @@ pub(crate) struct Subject {
     /// How it presents itself to the balancer.
     pub(crate) registration: RegisterRequest,
     /// Its store, if it has one.
-    pub(crate) store: Option<StoreHealth>,
+    pub(crate) store: Option<StoreWatch>,
 }
 
 /// The running control thread.
@@ -119,7 +129,9 @@ impl Control {
         match self.is_ended.recv_timeout(CONTROL_END_TIMEOUT) {
             Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => {
                 if self.thread.join().is_err() {
-                    tracing::error!("the control thread panicked (a bug: please report it with the log)");
+                    tracing::error!(
+                        "the control thread panicked (a bug: please report it with the log)"
+                    );
                 }
             }
             // The process ends without it: what it has left to do is to be polite.
@@ -148,15 +160,21 @@ async fn serve(
         last_load: Mutex::new(Load::default()),
     });
     let mut until_ended = stage.clone();
-    let admin =
-        http::serve(listener, admin::router(Arc::clone(&observatory)), http::Bounds::ADMIN, async {
+    let admin = http::serve(
+        listener,
+        admin::router(Arc::clone(&observatory)),
+        http::Bounds::ADMIN,
+        async {
             // An error says the same: the node is gone.
             let _ = until_ended.wait_for(|stage| *stage == Stage::Ended).await;
-        });
+        },
+    );
     let lease = async {
         match balancer {
             Some(client) => {
-                Registration::new(client, registration, observatory, stage, is_registered).run().await;
+                Registration::new(client, registration, observatory, stage, is_registered)
+                    .run()
+                    .await;
             }
             None => drop(is_registered),
         }

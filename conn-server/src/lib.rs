@@ -5,17 +5,27 @@
 //! them. Whatever serves HTTP, stores messages or talks to a balancer does it through [`server::NodeHandle`] (snapshots,
 //! drain, abort) and [`mesh::StoreLane`] (batches in, outcomes out); none of it ever runs on a shard's thread.
 
+mod admin;
+mod args;
 pub mod clock;
 mod config;
+mod control;
 pub mod driver;
 mod host;
 mod lane;
 pub mod limits;
 pub mod listener;
 pub mod mesh;
+mod metrics;
 mod postbox;
+mod process;
+mod registration;
+mod run;
 pub mod server;
 pub mod signals;
 pub mod sizing;
 pub mod stats;
 pub mod store_lane;
+
+pub use args::{Args, Cpus, DurabilityChoice, StoreChoice};
+pub use run::{Running, run};

@@ -3,22 +3,26 @@
 //! Owns the metric names. Nothing of it runs on a shard's thread: a shard only copies its counters when asked.
 
 use std::fmt;
+use std::time::Duration;
 
 use balancer::admin::metrics_page;
 use chat::Gauges;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry as Page;
 
 use crate::process::ProcessFigures;
 use crate::stats::{LAG_BUCKETS, LagHistogram, ShardSnapshot};
+use crate::store_lane::StoreReport;
 
 /// Everything that one scrape shows.
 #[derive(Debug)]
 pub(crate) struct Scrape {
     /// One of each shard that answered.
     pub(crate) shards: Vec<ShardSnapshot>,
+    /// The store, if there is one.
+    pub(crate) store: Option<StoreReport>,
     /// The process, if its figures could be read.
     pub(crate) process: Option<ProcessFigures>,
     /// Whether the balancer knows this node; `None` without a balancer.
@@ -57,23 +61,47 @@ impl Scrape {
         Ok(())
     }
 
-    fn histogram(
-        &self,
-        encoder: &mut DescriptorEncoder<'_>,
-        (name, about): (&str, &str),
-        values: impl Fn(&ShardSnapshot) -> &LagHistogram,
-    ) -> fmt::Result {
-        let mut metric = encoder.encode_descriptor(name, about, None, MetricType::Histogram)?;
-        for shard in &self.shards {
-            let labels = [("shard", shard.shard.0.to_string())];
-            let lag = values(shard);
-            let bound = |bucket| LagHistogram::bound_seconds(bucket).unwrap_or(f64::INFINITY);
-            let buckets: [_; LAG_BUCKETS] = std::array::from_fn(|i| (bound(i), lag.counts[i]));
-            #[allow(clippy::cast_precision_loss, reason = "a sum of times, shown as a float")]
-            let sum = lag.sum_ns as f64 / 1e9;
-            metric
-                .encode_family(&labels)?
-                .encode_histogram::<NoLabelSet>(sum, lag.count(), &buckets, None)?;
+    fn loop_times(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        type Of = fn(&ShardSnapshot) -> &LagHistogram;
+        let times: [(&str, &str, Of); 2] = [
+            ("loop_lag_seconds", "How late a shard's loop was for its deadlines", |s| &s.lateness),
+            ("turn_seconds", "How long the turns of a shard's loop took", |s| &s.turn_time),
+        ];
+        for (name, about, of) in times {
+            let mut metric = encoder.encode_descriptor(name, about, None, MetricType::Histogram)?;
+            for shard in &self.shards {
+                let labels = [("shard", shard.shard.0.to_string())];
+                histogram(metric.encode_family(&labels)?, of(shard))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn store(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(report) = &self.store else { return Ok(()) };
+        for (name, value) in report.stats.each() {
+            let name = format!("store_{name}");
+            let about = name.replace('_', " ");
+            encoder
+                .encode_descriptor(&name, &about, None, MetricType::Counter)?
+                .encode_counter::<NoLabelSet, _, f64>(&value, None)?;
+        }
+        let is_failing = report.write_fault.is_some() || report.read_fault.is_some();
+        for (name, about, value) in [
+            ("store_failing", "1 while writing or reading fails", u64::from(is_failing)),
+            ("store_group_high", "The most messages in one commit", report.stats.group_high),
+        ] {
+            encoder
+                .encode_descriptor(name, about, None, MetricType::Gauge)?
+                .encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))?;
+        }
+        for (name, about, times) in [
+            ("store_latency_seconds", "From a shard's batch to its answer", &report.stats.latency),
+            ("store_commit_seconds", "Group commits alone", &report.stats.commit_time),
+            ("store_read_seconds", "Reads alone", &report.stats.read_time),
+        ] {
+            let metric = encoder.encode_descriptor(name, about, None, MetricType::Histogram)?;
+            histogram(metric, times)?;
         }
         Ok(())
     }
@@ -85,12 +113,14 @@ impl Scrape {
                 encoder.encode_descriptor("cpu_seconds", about, None, MetricType::Counter)?;
             metric.encode_counter::<NoLabelSet, _, f64>(&process.cpu_seconds, None)?;
             let about = "Resident memory of the process";
-            let mut metric = encoder.encode_descriptor("rss_bytes", about, None, MetricType::Gauge)?;
+            let mut metric =
+                encoder.encode_descriptor("rss_bytes", about, None, MetricType::Gauge)?;
             metric.encode_gauge(&i64::try_from(process.rss_bytes).unwrap_or(i64::MAX))?;
         }
         if let Some(is_registered) = self.is_registered {
             let about = "1 while this node holds a lease at the balancer";
-            let mut metric = encoder.encode_descriptor("registered", about, None, MetricType::Gauge)?;
+            let mut metric =
+                encoder.encode_descriptor("registered", about, None, MetricType::Gauge)?;
             metric.encode_gauge(&i64::from(is_registered))?;
         }
         Ok(())
@@ -101,9 +131,8 @@ impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // The names come from the core and the driver themselves, so that no counter can be forgotten here.
         for (index, (name, _)) in chat::Counters::default().each().enumerate() {
-            let value = |shard: &ShardSnapshot| {
-                shard.chat.each().nth(index).map_or(0, |(_, value)| value)
-            };
+            let value =
+                |shard: &ShardSnapshot| shard.chat.each().nth(index).map_or(0, |(_, value)| value);
             self.per_shard(&mut encoder, name, MetricType::Counter, value)?;
         }
         for (index, (name, _)) in crate::stats::IoCounters::default().each().enumerate() {
@@ -116,13 +145,20 @@ impl Collector for Scrape {
             self.per_shard(&mut encoder, name, MetricType::Gauge, value)?;
         }
         self.per_shard(&mut encoder, "open_descriptors", MetricType::Gauge, |shard| shard.open)?;
-        self.per_shard(&mut encoder, "draining", MetricType::Gauge, |shard| shard.is_draining.into())?;
-        let lag = ("loop_lag_seconds", "How late a shard's loop was for its deadlines");
-        self.histogram(&mut encoder, lag, |shard| &shard.lateness)?;
-        let turn = ("turn_seconds", "How long the turns of a shard's loop took");
-        self.histogram(&mut encoder, turn, |shard| &shard.turn_time)?;
+        self.per_shard(&mut encoder, "draining", MetricType::Gauge, |shard| {
+            shard.is_draining.into()
+        })?;
+        self.loop_times(&mut encoder)?;
+        self.store(&mut encoder)?;
         self.process(&mut encoder)
     }
+}
+
+fn histogram(mut metric: MetricEncoder<'_>, times: &LagHistogram) -> fmt::Result {
+    let bound = |bucket| LagHistogram::bound_seconds(bucket).unwrap_or(f64::INFINITY);
+    let buckets: [_; LAG_BUCKETS] = std::array::from_fn(|i| (bound(i), times.counts[i]));
+    let sum = Duration::from_nanos(times.sum_ns).as_secs_f64();
+    metric.encode_histogram::<NoLabelSet>(sum, times.count(), &buckets, None)
 }
 
 /// Every gauge with its name. Takes it apart whole, so that a new one does not compile until it is shown.
@@ -160,6 +196,7 @@ mod tests {
     use prometheus_client::encoding::text;
 
     use super::*;
+    use crate::store_lane::StoreStats;
 
     fn shard(number: u16) -> ShardSnapshot {
         let mut lateness = LagHistogram::default();
@@ -176,6 +213,11 @@ mod tests {
         }
     }
 
+    fn store() -> StoreReport {
+        let stats = StoreStats { appended: 9, ..StoreStats::default() };
+        StoreReport { stats, write_fault: None, read_fault: None, committing: None }
+    }
+
     fn page(scrape: Scrape) -> String {
         let mut page = Page::with_prefix("ringline_node");
         page.register_collector(Box::new(scrape));
@@ -189,6 +231,7 @@ mod tests {
         let process = ProcessFigures { cpu_seconds: 1.5, rss_bytes: 4096 };
         let scrape = Scrape {
             shards: vec![shard(0), shard(1)],
+            store: Some(store()),
             process: Some(process),
             is_registered: Some(true),
         };
@@ -205,6 +248,9 @@ mod tests {
             "ringline_node_cpu_seconds_total 1.5",
             "ringline_node_rss_bytes 4096",
             "ringline_node_registered 1",
+            "ringline_node_store_appended_total 9",
+            "ringline_node_store_latency_seconds_count 0",
+            "ringline_node_store_failing 0",
         ] {
             assert!(page.lines().any(|shown| shown == line), "{line} is not in\n{page}");
         }
@@ -212,7 +258,12 @@ mod tests {
 
     #[test]
     fn no_two_figures_share_a_name() {
-        let page = page(Scrape { shards: vec![], process: None, is_registered: None });
+        let page = page(Scrape {
+            shards: vec![],
+            store: Some(store()),
+            process: None,
+            is_registered: None,
+        });
         let names = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let mut seen = HashSet::new();
         for name in names.filter_map(|line| line.split(' ').next()) {

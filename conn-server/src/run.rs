@@ -1,0 +1,189 @@
+//! The node as a process: store, shards and control thread, put together from the arguments, and ended in order.
+
+use anyhow::{Context, bail};
+use balancer::launch;
+use balancer::proto::{NodeState, RegisterRequest};
+use chat::Durability;
+use serde_json::{Value, json};
+use store::Options;
+
+use crate::args::Args;
+use crate::control::{Control, ControlSeat, StoreWatch, Subject};
+use crate::process::ProcessFigures;
+use crate::server::{Node, NodeHandle, NodeInfo, Outcome, ServerConfig};
+use crate::signals::SignalWatch;
+use crate::store_lane::{OpenStore, StoreService};
+
+/// A running node with everything around it.
+#[derive(Debug)]
+pub struct Running {
+    node: Node,
+    store: Option<StoreService>,
+    control: Control,
+    ready: Value,
+}
+
+impl Running {
+    /// Starts a node. When this returns it serves, and the balancer, if it can be reached, knows it.
+    ///
+    /// # Errors
+    /// Whatever of it fails, and what to do about it.
+    pub fn start(args: &Args) -> anyhow::Result<Self> {
+        let config = args.config()?;
+        let host = if args.balancer.is_some() { args.host()? } else { String::new() };
+        let seat = ControlSeat::new(args.admin, args.balancer.as_deref())?;
+        let open_store = match config.durability {
+            Durability::None => None,
+            Durability::Commit | Durability::Relaxed => {
+                let options = Options::messages(args.data()?);
+                let opened = OpenStore::open(&options)
+                    .with_context(|| format!("cannot open {}", options.path.display()))?;
+                Some(opened)
+            }
+        };
+        let (node, lane) = Node::start(&config)?;
+        let handle = node.handle();
+        let store = match (open_store, lane) {
+            (Some(store), Some(lane)) => Some(store.serve(lane, handle.clock())?),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => bail!("the store and the shards disagree (a bug)"),
+        };
+        let rss_start_bytes = ProcessFigures::read().context("cannot read /proc/self")?.rss_bytes;
+        let watch = store
+            .as_ref()
+            .map(|store| StoreWatch { monitor: store.monitor(), stall: config.store_stall });
+        let info = handle.info();
+        let ready = json!({
+            "ready": "node",
+            "name": config.name,
+            "chat": info.address.to_string(),
+            "admin": seat.address()?.to_string(),
+            "io": info.driver.kind.label(),
+            "shards": info.sizing.shards,
+            "incarnation": info.incarnation,
+        });
+        let subject = Subject {
+            about: about(&config, info, rss_start_bytes),
+            registration: registration(&config, info, host),
+            node: handle.clone(),
+            store: watch,
+        };
+        let control = seat.start(subject).context("cannot start the control thread")?;
+        Ok(Self { node, store, control, ready })
+    }
+
+    /// Waits until the balancer knows the node, if there is one: a short while at most.
+    pub fn wait_registered(&self) -> bool {
+        let is_registered = self.control.wait_started();
+        if !is_registered {
+            tracing::warn!("not registered at the balancer yet: serving, and trying on");
+        }
+        is_registered
+    }
+
+    /// The line that says that the node serves.
+    #[must_use]
+    pub const fn ready(&self) -> &Value {
+        &self.ready
+    }
+
+    /// Talks to the shards.
+    #[must_use]
+    pub fn handle(&self) -> NodeHandle {
+        self.node.handle()
+    }
+
+    /// What a drain has to call first, so that the balancer hears of it at once.
+    pub fn drain_switch(&self) -> impl Fn() + Send + use<> {
+        self.control.drain_switch()
+    }
+
+    /// Waits until the shards have ended, commits what they left, deregisters.
+    ///
+    /// # Errors
+    /// A shard failed, the drain's time was over before all connections were, or the node was told to end at once.
+    pub fn wait(self) -> anyhow::Result<()> {
+        let Self { node, store, control, ready: _ } = self;
+        let outcome = node.join();
+        if let Some(store) = store {
+            store.join();
+        }
+        control.end();
+        match outcome? {
+            Outcome::Drained => Ok(()),
+            Outcome::Cut { connections } => {
+                bail!(
+                    "the drain's time was over with {connections} connections open: give --drain-timeout more"
+                )
+            }
+            Outcome::Aborted => bail!("ended at once, as told"),
+        }
+    }
+}
+
+/// Runs a node until SIGTERM or SIGINT, which drains it; a second one ends it at once.
+///
+/// # Errors
+/// As [`Running::start`] and [`Running::wait`].
+pub fn run(args: Args) -> anyhow::Result<()> {
+    launch::begin(c"rl-node");
+    let running = Running::start(&args)?;
+    let signals = SignalWatch::start(running.handle(), running.drain_switch())
+        .context("cannot listen for signals")?;
+    running.wait_registered();
+    launch::announce(running.ready())?;
+    tracing::info!(?args, "serving");
+    let ended = running.wait();
+    drop(signals);
+    ended
+}
+
+/// The part of /info that does not change.
+fn about(config: &ServerConfig, info: &NodeInfo, rss_start_bytes: u64) -> Value {
+    let (durability, store) = match config.durability {
+        Durability::Commit => ("commit", "sqlite"),
+        Durability::Relaxed => ("relaxed", "sqlite"),
+        Durability::None => ("none", "memory"),
+    };
+    let ms = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    json!({
+        "name": config.name,
+        "pid": std::process::id(),
+        "incarnation": info.incarnation,
+        "chat": info.address.to_string(),
+        "shards": info.sizing.shards,
+        "shard_ports": info.shard_ports,
+        "io": info.driver.kind.label(),
+        "io_flags": info.driver.flags,
+        "io_reason": info.driver.reason,
+        "durability": durability,
+        "store": store,
+        "connections_max": connections_max(info),
+        "body_bytes_max": config.body_bytes_max,
+        "rss_start_bytes": rss_start_bytes,
+        "heartbeat_interval_ms": ms(config.heartbeat_interval),
+        "heartbeat_timeout_ms": ms(config.heartbeat_timeout),
+    })
+}
+
+/// Connections that the shards take in all.
+fn connections_max(info: &NodeInfo) -> u64 {
+    u64::from(info.sizing.connections_per_shard) * u64::from(info.sizing.shards)
+}
+
+/// How the node presents itself to the balancer; load, clock and state come with each call.
+fn registration(config: &ServerConfig, info: &NodeInfo, host: String) -> RegisterRequest {
+    RegisterRequest {
+        name: config.name.clone(),
+        host,
+        base_port: info.address.port().into(),
+        shard_ports: info.shard_ports.iter().map(|&port| port.into()).collect(),
+        incarnation: info.incarnation,
+        mono_ms: 0,
+        // What was planned, not the slack on top of it, which is for uneven shards.
+        capacity: config.connections.into(),
+        load: None,
+        state: NodeState::Serving.into(),
+        returning: false,
+    }
+}
