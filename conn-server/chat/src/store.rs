@@ -12,6 +12,14 @@ pub struct Ticket {
     pub(crate) generation: u32,
 }
 
+impl Ticket {
+    /// A ticket of one's own, for whoever asks a store without a shard: its answer means nothing to any shard.
+    #[must_use]
+    pub const fn new(index: u32, generation: u32) -> Self {
+        Self { index, generation }
+    }
+}
+
 /// Requests of one shard, in order, with the bytes of their bodies behind one another.
 #[derive(Debug, Default)]
 pub struct StoreBatch {

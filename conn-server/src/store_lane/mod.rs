@@ -18,6 +18,8 @@
 mod commit;
 mod desk;
 mod monitor;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
