@@ -117,7 +117,8 @@ impl Probe {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (info, metrics) = (uri("/info")?, uri("/metrics")?);
-        Ok(Self { runtime, http: Http::new(1), info, metrics, pid: None })
+        // Snapshots lie many seconds apart: a kept connection would be one that the node has just closed.
+        Ok(Self { runtime, http: Http::new(0), info, metrics, pid: None })
     }
 
     /// Says that the node runs on this machine as process `pid`, so that the kernel's figures can be compared.

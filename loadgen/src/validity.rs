@@ -205,7 +205,7 @@ fn of_figures(evidence: &Evidence<'_>) -> Vec<Check> {
             name: "server figures against /proc",
             grade: Grade::NotMeasured,
             value: None,
-            finding: "the server's process is not visible here".into(),
+            finding: "needs the node's figures and its process on this machine".into(),
         },
     }];
     if evidence.load != Load::None {
@@ -269,24 +269,25 @@ const LAG_US_MAX: f64 = 200.0;
 /// Beyond so many times its limit, lag is no longer a blemish but the figure itself.
 const LAG_INVALID_TIMES: f64 = 5.0;
 
+/// Runs too short for a p99 are judged by a percentile that their samples can bear.
+const LAG_PERCENTILES: [(f64, &str); 3] = [(99.0, "lag p99"), (90.0, "lag p90"), (50.0, "lag p50")];
+
 fn lag(outcome: &Outcome) -> Check {
-    let name = "lag p99";
-    let p99 = |pick: fn(&Class) -> &hdrhistogram::Histogram<u64>| {
+    let worst = |p: f64, pick: fn(&Class) -> &hdrhistogram::Histogram<u64>| {
         let values = outcome
             .classes
             .values()
-            .map(|class| percentile::percentile(pick(class), 99.0).value_us);
-        values.fold(None, |most: Option<f64>, value| match (most, value) {
-            (Some(most), Some(value)) => Some(most.max(value)),
-            (most, value) => most.or(value),
-        })
+            .filter_map(|class| percentile::percentile(pick(class), p).value_us);
+        values.reduce(f64::max)
     };
-    let Some(lag) = p99(|class| &class.lag) else {
-        return rising(name, None, [0.0, 0.0], "us");
-    };
-    let limit =
-        p99(|class| &class.response).map_or(LAG_US_MAX, |response| LAG_US_MAX.min(response / 10.0));
-    rising(name, Some(lag), [limit, limit * LAG_INVALID_TIMES], "us")
+    for (p, name) in LAG_PERCENTILES {
+        if let Some(lag) = worst(p, |class| &class.lag) {
+            let response = worst(p, |class| &class.response);
+            let limit = response.map_or(LAG_US_MAX, |response| LAG_US_MAX.min(response / 10.0));
+            return rising(name, Some(lag), [limit, limit * LAG_INVALID_TIMES], "us");
+        }
+    }
+    rising("lag", None, [0.0, 0.0], "us")
 }
 
 /// The distance between the gaps seen and the constant gap asked for. Each send may be late by the lag limit, so a gap
@@ -355,19 +356,15 @@ fn stationarity(outcome: &Outcome) -> Check {
 /// A p99 needs a hundred samples beyond it, or the latencies have no tail to speak of.
 fn tail(outcome: &Outcome) -> Check {
     let name = "tail samples";
-    let thin: Vec<String> = outcome
-        .classes
-        .iter()
-        .filter(|(_, class)| {
-            percentile::beyond(class.response.len(), 99.0) < percentile::BEYOND_MIN
-        })
-        .map(|(name, class)| format!("{name} has {}", class.response.len()))
-        .collect();
-    let words = format!("too few answers for a p99 (10,000 are needed): {}", thin.join(", "));
-    let none = outcome.classes.values().all(|class| class.response.is_empty());
-    if none {
+    let samples = |class: &Class| class.response.len().max(class.delivery.len());
+    if outcome.classes.values().all(|class| samples(class) == 0) {
         return flag(name, true, "no answer was measured", Grade::Invalid);
     }
+    let thin = outcome.classes.iter().map(|(name, class)| (name, samples(class)));
+    let thin =
+        thin.filter(|(_, samples)| percentile::beyond(*samples, 99.0) < percentile::BEYOND_MIN);
+    let thin: Vec<String> = thin.map(|(name, samples)| format!("{name} has {samples}")).collect();
+    let words = format!("too few for a p99 (10,000 are needed): {}", thin.join(", "));
     flag(name, !thin.is_empty(), &words, Grade::Degraded)
 }
 

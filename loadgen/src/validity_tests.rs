@@ -101,6 +101,13 @@ fn lag_is_bounded_by_itself_and_by_the_response() {
     spoilt("lag p99", Validity::Degraded, with_lag(300, 10_000));
     spoilt("lag p99", Validity::Invalid, with_lag(1_100, 20_000));
     spoilt("lag p99", Validity::Degraded, with_lag(190, 1_000));
+    let short = |scene: &mut Scene| {
+        let mut private = class(10_000);
+        private.lag = hdrhistogram::Histogram::new(3).unwrap();
+        private.lag.record_n(1_500_000, 5_000).unwrap();
+        scene.outcome.classes.insert("private".into(), private);
+    };
+    spoilt("lag p90", Validity::Invalid, short);
 }
 
 #[test]
@@ -231,12 +238,19 @@ fn the_first_and_the_last_third_must_be_alike() {
 
 #[test]
 fn a_tail_needs_samples() {
-    spoilt("tail samples", Validity::Degraded, |scene| {
-        let mut room = class(1_000);
-        room.response = hdrhistogram::Histogram::new(3).unwrap();
-        room.response.record_n(1_000, 9_999).unwrap();
-        scene.outcome.classes.insert("room".into(), room);
-    });
+    let with_room = |samples| {
+        move |scene: &mut Scene| {
+            let mut room = class(1_000);
+            for histogram in [&mut room.response, &mut room.delivery] {
+                histogram.reset();
+            }
+            room.response.record_n(1_000_000, 500).unwrap();
+            room.delivery.record_n(1_000_000, samples).unwrap();
+            scene.outcome.classes.insert("room".into(), room);
+        }
+    };
+    fine(with_room(10_000));
+    spoilt("tail samples", Validity::Degraded, with_room(9_999));
     spoilt("tail samples", Validity::Invalid, |scene| scene.outcome.classes.clear());
 }
 

@@ -26,7 +26,7 @@ pub fn play(role: RoleArgs) -> anyhow::Result<()> {
     match role.role {
         Role::Balancer => balancer::run(arguments("ringline-balancer", role.args)),
         Role::Gateway => gateway::run(arguments("ringline-gateway", role.args)),
-        Role::Node => bail!("this build has no chat node"),
+        Role::Node => conn_server::run(arguments("ringline-node", role.args)),
     }
 }
 

@@ -20,6 +20,8 @@ const NODE_DRAIN_MAX: Duration = Duration::from_secs(60);
 const END_MAX: Duration = Duration::from_secs(20);
 /// The accounts' password: they exist in this run's directory only.
 const PASSWORD: &str = "ringline-load";
+/// The longest text that the node takes, unless the load's are longer: a node's usual bound.
+const BODY_BYTES: usize = 4_096;
 /// What the accounts' names begin with.
 const PREFIX: &str = "load";
 
@@ -246,6 +248,7 @@ fn node_args(
     };
     let connections = super::planned(args).to_string();
     let (shards, cpus) = (layout.shards.to_string(), layout.cpu_list());
+    let body_bytes = args.load.size.max(BODY_BYTES).to_string();
     let mut line = words(&[
         "--name",
         "n1",
@@ -263,6 +266,8 @@ fn node_args(
         &cpus,
         "--connections",
         &connections,
+        "--body-bytes-max",
+        &body_bytes,
     ]);
     if let Some(durability) = args.durability {
         let durability = match durability {
