@@ -20,6 +20,7 @@ pub struct Fleet {
     pairs: u32,
     rooms: u32,
     room_size: u32,
+    is_one_way: bool,
 }
 
 impl Fleet {
@@ -37,7 +38,19 @@ impl Fleet {
             0 => 0,
             size => connections / size + u32::from(connections % size >= 2),
         };
-        Self { connections, pairs, rooms, room_size }
+        Self { connections, pairs, rooms, room_size, is_one_way: false }
+    }
+
+    /// The same, but of each pair only the first writes, if `is_one_way`.
+    #[must_use]
+    pub const fn one_way(self, is_one_way: bool) -> Self {
+        Self { is_one_way, ..self }
+    }
+
+    /// Whether of each pair only the first writes.
+    #[must_use]
+    pub const fn is_one_way(&self) -> bool {
+        self.is_one_way
     }
 
     /// Connections.

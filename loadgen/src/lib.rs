@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod cli;
+pub mod engine;
 pub mod env;
 pub mod exit;
 pub mod fleet;
@@ -18,6 +19,7 @@ pub mod recorder;
 pub mod remote;
 pub mod report;
 pub mod schedule;
+pub mod selftest;
 pub mod slo;
 pub mod stamp;
 pub mod trial;

@@ -89,6 +89,8 @@ pub struct EngineOptions {
     /// One message outstanding per connection: a message that is due while one is, waits with its intended time. Shows
     /// what coordinated omission hides, in the difference between service and response.
     pub serial: bool,
+    /// Of each pair only the first writes.
+    pub one_way: bool,
 }
 
 /// Leave to log in, for one of the plan's connections.

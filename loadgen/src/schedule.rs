@@ -72,7 +72,7 @@ pub fn utterance(fleet: &Fleet, seed: u64, index: u64) -> Option<Utterance> {
         (stream, members.start + below(mix(draw), members.len() as u32))
     } else if fleet.has_pairs() {
         let sender = below(draw, fleet.pairs() * 2);
-        (sender / 2, sender)
+        (sender / 2, if fleet.is_one_way() { sender & !1 } else { sender })
     } else {
         return None;
     };

@@ -96,6 +96,10 @@ pub struct Ledger {
     streams: Vec<Rows>,
     /// Which member is in its room now: one bit per connection.
     in_room: Vec<bool>,
+    /// Which connections will not come back.
+    is_gone: Vec<bool>,
+    /// Deliveries that messages sent so far are owed, but for those written off.
+    owed: u64,
     /// Members that left for good: what they were owed until then.
     left: HashMap<TrackKey, u32>,
     damaged: HashMap<TrackKey, Damaged>,
@@ -131,6 +135,8 @@ impl Ledger {
             users: vec![UserId::default(); fleet.connections() as usize],
             streams: (0..fleet.streams()).map(rows).collect(),
             in_room: vec![false; fleet.connections() as usize],
+            is_gone: vec![false; fleet.connections() as usize],
+            owed: 0,
             left: HashMap::new(),
             damaged: HashMap::new(),
             holes: Holes::default(),
@@ -186,12 +192,21 @@ impl Ledger {
     pub fn left(&mut self, stream: u32, index: u32) {
         let receiver = self.place(stream, index);
         self.in_room[index as usize] = false;
+        self.is_gone[index as usize] = true;
         for (sender, row) in self.streams[stream as usize].iter().enumerate() {
             if let Some(row) = row {
                 let key = track_key(stream, sender as u32, receiver);
-                self.left.entry(key).or_insert(row.sent);
+                let until = *self.left.entry(key).or_insert(row.sent);
+                let missing = row.receivers[receiver as usize].missing(key, until, &self.holes);
+                self.owed = self.owed.saturating_sub(missing.count() as u64);
             }
         }
+    }
+
+    /// Deliveries that are still to come. What was lost, misrouted or damaged stays outstanding for ever.
+    #[must_use]
+    pub const fn outstanding(&self) -> u64 {
+        self.owed.saturating_sub(self.totals.delivered)
     }
 
     /// Gives the next message of `sender` to `stream` its number.
@@ -200,12 +215,14 @@ impl Ledger {
     /// If the sender is not of the stream, or sends more than 4 billion messages to it.
     pub fn sent(&mut self, stream: u32, sender: u32) -> u32 {
         let place = self.place(stream, sender);
-        let slot = &mut self.streams[stream as usize][place as usize];
-        let row = slot
-            .get_or_insert_with(|| Box::new(Row::new(&self.fleet, stream, place, &self.in_room)));
+        let recipients = self.recipients(stream, sender);
+        let mut slot = self.streams[stream as usize][place as usize].take();
+        let row = slot.get_or_insert_with(|| Box::new(self.new_row(stream, sender)));
         let seq = row.sent;
         row.sent = seq.checked_add(1).expect("a run sends fewer than 2^32 messages per sender");
+        self.streams[stream as usize][place as usize] = slot;
         self.totals.sent += 1;
+        self.owed += u64::from(recipients);
         seq
     }
 
@@ -222,7 +239,10 @@ impl Ledger {
     /// The node refused a message; `for_good` if it will not be tried again.
     pub fn refused(&mut self, stream: u32, sender: u32, seq: u32, for_good: bool) {
         self.totals.refused += 1;
-        self.refused_for_good += u64::from(for_good);
+        if for_good {
+            self.refused_for_good += 1;
+            self.owed = self.owed.saturating_sub(u64::from(self.recipients(stream, sender)));
+        }
         if !for_good && self.overtaken.len() < OVERTAKEN_MAX {
             self.overtaken.insert((stream, sender, seq));
         }
@@ -237,13 +257,24 @@ impl Ledger {
     /// How many a stream's message is owed to, if it were sent now by `sender`.
     #[must_use]
     pub fn recipients(&self, stream: u32, sender: u32) -> u32 {
+        let others = self.fleet.members(stream).filter(|index| *index != sender);
+        others.map(|index| u32::from(self.is_owed(stream, index))).sum()
+    }
+
+    /// Whether what is sent to a stream now is owed to one of its members.
+    fn is_owed(&self, stream: u32, index: u32) -> bool {
+        let is_member = !self.fleet.is_room(stream) || self.in_room[index as usize];
+        is_member && !self.is_gone[index as usize]
+    }
+
+    fn new_row(&self, stream: u32, sender: u32) -> Row {
         let members = self.fleet.members(stream);
-        if self.fleet.is_room(stream) {
-            let others = members.filter(|index| *index != sender);
-            others.map(|index| u32::from(self.in_room[index as usize])).sum()
-        } else {
-            1
-        }
+        assert!(members.len() as u32 <= MEMBERS_MAX, "a stream has at most {MEMBERS_MAX} members");
+        let track = |index| match index != sender && self.is_owed(stream, index) {
+            true => Track::new(0),
+            false => Track::ABSENT,
+        };
+        Row { sent: 0, acks: Track::new(0), receivers: members.map(track).collect() }
     }
 
     /// Judges a message that an application got.
@@ -401,21 +432,6 @@ impl Ledger {
         let members = self.fleet.members(stream);
         assert!(members.contains(&index), "connection {index} is not of stream {stream}");
         index - members.start
-    }
-}
-
-impl Row {
-    fn new(fleet: &Fleet, stream: u32, sender: u32, in_room: &[bool]) -> Self {
-        let members = fleet.members(stream);
-        assert!(members.len() as u32 <= MEMBERS_MAX, "a stream has at most {MEMBERS_MAX} members");
-        let first = members.start;
-        let receivers = members
-            .map(|index| {
-                let is_owed = !fleet.is_room(stream) || in_room[index as usize];
-                if is_owed && index - first != sender { Track::new(0) } else { Track::ABSENT }
-            })
-            .collect();
-        Self { sent: 0, acks: Track::new(0), receivers }
     }
 }
 

@@ -1,0 +1,193 @@
+//! The run from its first connection to its last goodbye: ramp, warm-up, measured, drain, close.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Engine;
+use super::clock::ThreadCost;
+use super::conn::State;
+use super::limits::{CLOSE_NS_MAX, INTERRUPTED_DRAIN_NS, SLEEP_NS_MAX, STARTS_PER_TURN};
+use super::send_pool::Writer;
+use crate::plan::Phase;
+
+/// What the phases found, beside what the recorder has.
+#[derive(Debug, Default)]
+pub(super) struct Span {
+    pub(super) ramp_ns: u64,
+    /// Connections ready at the end of the ramp.
+    pub(super) established: u32,
+    pub(super) load_start_ns: u64,
+    pub(super) measured_ns: u64,
+    pub(super) cost: ThreadCost,
+    pub(super) spin_ns: u64,
+    /// Which connections cannot be expected to have everything, by index: those that were not there at the end.
+    pub(super) excused: Vec<bool>,
+    pub(super) is_interrupted: bool,
+}
+
+impl Engine<'_> {
+    pub(super) fn run_phases(&mut self) -> io::Result<()> {
+        let is_up = self.ramp()?;
+        if is_up {
+            self.load()?;
+            self.drain()?;
+        }
+        self.span.excused = self.conns.iter().map(|conn| conn.state != State::Ready).collect();
+        self.close_all()
+    }
+
+    fn enter_phase(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.publish_now();
+        self.watch.enter(phase);
+    }
+
+    fn publish_now(&self) {
+        self.watch.established.store(self.established, Ordering::Relaxed);
+    }
+
+    /// Whether somebody outside has asked for the end.
+    fn is_stopped(&mut self) -> bool {
+        let is_stopped = self.watch.stop.load(Ordering::Relaxed);
+        self.span.is_interrupted |= is_stopped;
+        is_stopped
+    }
+
+    /// Connects everybody. `false` if that failed: nothing moved for too long, somebody was given up, or it was stopped.
+    fn ramp(&mut self) -> io::Result<bool> {
+        self.enter_phase(Phase::Ramp);
+        let start_ns = self.clock.now_ns();
+        let target = self.plan.connections;
+        let pace = self.plan.ramp_per_s;
+        let stall_ns = nanos(self.plan.ramp_stall_max);
+        let (mut begun, mut best, mut best_ns) = (0, 0, start_ns);
+        loop {
+            let now_ns = self.clock.now_ns();
+            if self.established > best {
+                (best, best_ns) = (self.established, now_ns);
+            }
+            let is_stalled = now_ns.saturating_sub(best_ns) > stall_ns;
+            let is_hopeless = self.established + self.gone >= target;
+            if self.established == target || is_hopeless || is_stalled || self.is_stopped() {
+                break;
+            }
+            let due = ((now_ns - start_ns) as f64 / 1e9 * pace) as u64 + 1;
+            let due = u32::try_from(due).unwrap_or(u32::MAX).min(target);
+            for _ in 0..STARTS_PER_TURN {
+                // More than can be asked for at once would only go round the timers.
+                if begun >= due || self.asked >= super::limits::ASKED_MAX {
+                    break;
+                }
+                self.ask(begun, now_ns);
+                begun += 1;
+            }
+            let next_ns = start_ns + (f64::from(begun) / pace * 1e9) as u64;
+            let wake_ns = if begun < target { next_ns } else { now_ns + SLEEP_NS_MAX };
+            self.turn(wake_ns)?;
+        }
+        self.span.ramp_ns = self.clock.now_ns() - start_ns;
+        self.span.established = self.established;
+        self.span.load_start_ns = self.clock.now_ns();
+        Ok(self.established == target && !self.span.is_interrupted)
+    }
+
+    /// Warm-up and the measured phase.
+    fn load(&mut self) -> io::Result<()> {
+        if self.plan.options.reconnect {
+            self.set_cursors();
+        }
+        let start_ns = self.clock.now_ns();
+        let measured_ns = start_ns + nanos(self.plan.warmup);
+        let end_ns = measured_ns + nanos(self.plan.duration);
+        self.span.load_start_ns = start_ns;
+        self.recorder.set_measured(measured_ns..end_ns);
+        self.speech.begin(start_ns, end_ns);
+        if !self.plan.warmup.is_zero() {
+            self.enter_phase(Phase::Warmup);
+            self.run_until(measured_ns)?;
+        }
+        self.enter_phase(Phase::Measured);
+        let (cost, spin_ns) = (ThreadCost::now(), self.tally.spin_ns);
+        self.run_until(end_ns)?;
+        while !self.has_ended_early() && !self.speech.is_over(self.clock.now_ns()) {
+            self.turn(end_ns)?; // The last sends that are due.
+        }
+        self.span.cost = ThreadCost::now().since(cost);
+        self.span.spin_ns = self.tally.spin_ns - spin_ns;
+        let over_ns = self.clock.now_ns();
+        self.span.measured_ns = over_ns.min(end_ns).saturating_sub(measured_ns);
+        self.recorder.end_measured(over_ns);
+        self.speech.stop();
+        Ok(())
+    }
+
+    fn has_ended_early(&mut self) -> bool {
+        self.is_stopped() || self.tally.overflows > 0
+    }
+
+    fn run_until(&mut self, end_ns: u64) -> io::Result<()> {
+        while self.clock.now_ns() < end_ns && !self.has_ended_early() {
+            self.turn(end_ns)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the last answers and deliveries.
+    fn drain(&mut self) -> io::Result<()> {
+        self.enter_phase(Phase::Drain);
+        let start_ns = self.clock.now_ns();
+        let mut end_ns = start_ns + nanos(self.plan.drain_max);
+        while self.clock.now_ns() < end_ns && !self.is_drained() {
+            if self.is_stopped() {
+                end_ns = end_ns.min(start_ns + INTERRUPTED_DRAIN_NS);
+            }
+            self.turn(end_ns)?;
+        }
+        Ok(())
+    }
+
+    fn is_drained(&self) -> bool {
+        self.flights.len() == 0 && self.ledger.outstanding() == 0
+    }
+
+    /// Logs everybody out and waits for the goodbyes, or for the end of patience.
+    fn close_all(&mut self) -> io::Result<()> {
+        self.enter_phase(Phase::Close);
+        if !self.plan.logout || self.established == 0 {
+            return Ok(());
+        }
+        let end_ns = self.clock.now_ns() + CLOSE_NS_MAX;
+        let mut next = 0;
+        loop {
+            let now_ns = self.clock.now_ns();
+            let is_over = next == self.conns.len() && self.leaving == 0;
+            if is_over || now_ns >= end_ns {
+                break;
+            }
+            for _ in 0..STARTS_PER_TURN {
+                let Some(conn) = self.conns.get_mut(next) else { break };
+                if conn.state == State::Ready {
+                    let mut writer = Writer { pool: &mut self.pool, out: &mut conn.out };
+                    // A ready session takes its logout.
+                    let _ = conn.session.logout(now_ns / 1_000_000, &mut writer);
+                    conn.state = State::LoggingOut;
+                    self.established -= 1;
+                    self.leaving += 1;
+                    self.list(next as u32);
+                }
+                next += 1;
+            }
+            self.turn(if next < self.conns.len() { now_ns } else { end_ns })?;
+        }
+        if self.leaving > 0 {
+            let key = "no goodbye after the logout".to_owned();
+            self.tally.disconnects.insert(key, u64::from(self.leaving));
+        }
+        Ok(())
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
+}
