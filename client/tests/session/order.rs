@@ -338,7 +338,7 @@ fn many_conversations_catch_up_with_few_pulls_at_a_time() {
     assert_eq!(world.session.counters().gaps, 200);
 }
 
-/// Random faults between node and client, in several conversations: whatever they are, in the end everything is there.
+/// Random faults between node and client: whatever they are, in the end everything is there.
 #[test]
 fn any_mixture_of_faults_delivers_everything_once_and_in_order() {
     for seed in 0..400 {
