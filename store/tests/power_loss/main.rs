@@ -150,7 +150,7 @@ fn run_seed(seed: u64, is_syncing: bool, options: &Options) -> Result<Story, Str
     let mut clients = Clients::default();
     let mut writer = Writer::open(&options).ok();
     // Before the power goes, the process may be killed some times.
-    let mut kills = if manners.fault_in == 0 { random.u8(0..4) } else { 0 };
+    let mut kills = if manners.fault_in == 0 { random.u8(0..3) } else { 0 };
     // A writer that never opens (a fault at every attempt) must not hold the test for ever.
     for _ in 0..400 {
         if vfs::with(|disk| disk.is_off()) {
@@ -159,7 +159,7 @@ fn run_seed(seed: u64, is_syncing: bool, options: &Options) -> Result<Story, Str
             }
             kills -= 1;
             drop(writer.take());
-            let operations = random.u64(1..latest);
+            let operations = random.u64(1..latest / 2);
             vfs::with(|disk| disk.restart(operations));
         }
         match &mut writer {
