@@ -51,7 +51,11 @@ pub enum Command {
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArgs>),
     /// Proves the instrument: scripted faults in a reference server, each of which must be reported exactly.
-    Selftest,
+    Selftest {
+        /// A second for each case, and nothing that a busy machine could fail: for automated tests.
+        #[arg(long)]
+        short: bool,
+    },
     /// Shows what a report says about this machine.
     Env {
         /// As JSON.

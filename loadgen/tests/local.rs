@@ -1,0 +1,180 @@
+//! The whole system from one command: it comes up, carries a load, tells the truth about it, drains and leaves nothing.
+//!
+//! What is asserted is what was delivered and how it ended, never how fast: these machines are shared.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// Runs `loadgen local` with its files in `directory`. Objectives and numbers are small: a test proves, it measures not.
+fn local(directory: &Path, args: &[&str]) -> (Output, Value) {
+    let reports = directory.join("report");
+    let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args([
+            "local",
+            "--connections",
+            "50",
+            "--warmup",
+            "100ms",
+            "--duration",
+            "1s",
+            "--ramp",
+            "500/s",
+        ])
+        .args(args)
+        .arg("--report")
+        .arg(&reports)
+        .arg("--dir")
+        .arg(directory)
+        .output()
+        .expect("the program runs");
+    let json = std::fs::read_to_string(reports.join("run.json"));
+    let json = json.unwrap_or_else(|error| panic!("no report ({error}): {}", said(&output)));
+    (output, serde_json::from_str(&json).expect("run.json is JSON"))
+}
+
+fn said(output: &Output) -> String {
+    format!(
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[track_caller]
+fn delivered_cleanly(output: &Output, json: &Value) {
+    assert_eq!(output.status.code(), Some(0), "{}", said(output));
+    assert_eq!(json["connections"]["established"], 50, "{}", said(output));
+    let ledger = &json["ledger"];
+    for violation in
+        ["lost", "duplicate", "reordered", "corrupt", "misrouted", "indeterminate", "foreign"]
+    {
+        assert_eq!(ledger[violation], 0, "{violation}: {}", said(output));
+    }
+    assert!(ledger["sent"].as_u64() > Some(0), "{}", said(output));
+    assert_eq!(ledger["sent"], ledger["acked"], "{}", said(output));
+    assert!(said(output).contains("drained and ended cleanly"), "{}", said(output));
+}
+
+/// Nothing of the run is left beside its report.
+#[track_caller]
+fn left_nothing(directory: &Path) {
+    let left = std::fs::read_dir(directory).expect("the directory is there").filter_map(Result::ok);
+    let left: Vec<_> =
+        left.map(|entry| entry.file_name()).filter(|name| name != "report").collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn pairs_log_in_at_the_gateway_and_lose_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (output, json) = local(directory.path(), &["--rate", "500/s", "--slo", "lost == 0"]);
+    delivered_cleanly(&output, &json);
+    assert_eq!(json["ledger"]["delivered"], json["ledger"]["sent"]);
+    assert_eq!(json["server"]["io"], "uring");
+    assert_eq!(json["server"]["durability"], "commit");
+    assert!(json["server"]["cpu_s"].as_f64() > Some(0.0), "{}", json["server"]);
+    assert!(json["server"]["rss_start_bytes"].as_f64() > Some(0.0), "{}", json["server"]);
+    assert!(json["server"]["cross_check"].is_object(), "{}", json["server"]);
+    assert_eq!(json["verdict"]["slo"][0]["pass"], true);
+    assert!(
+        ["VALID", "DEGRADED", "INVALID"].iter().any(|word| json["verdict"]["validity"] == *word)
+    );
+    left_nothing(directory.path());
+}
+
+#[test]
+fn every_preset_and_driver_carries_its_load() {
+    for (args, fan_out) in [
+        (&["--preset", "rooms", "--rate", "50/s", "--io", "epoll"][..], 49),
+        (&["--closed", "8", "--login", "direct", "--store", "memory", "--shards", "2"], 1),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (output, json) = local(directory.path(), args);
+        delivered_cleanly(&output, &json);
+        let sent = json["ledger"]["sent"].as_u64().expect("a count");
+        assert_eq!(json["ledger"]["delivered"], sent * fan_out, "{args:?}: {}", said(&output));
+    }
+}
+
+#[test]
+fn silence_holds_its_connections() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let words = [
+        "--preset",
+        "idle",
+        "--login",
+        "direct",
+        "--store",
+        "memory",
+        "--slo",
+        "established == 50",
+    ];
+    let (output, json) = local(directory.path(), &words);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(
+        (&json["ledger"]["sent"], &json["server"]["delivered_per_cpu_s"]),
+        (&0.into(), &Value::Null)
+    );
+    assert!(json["server"]["rss_per_connection_bytes"].is_number(), "{}", json["server"]);
+}
+
+#[test]
+fn a_missed_objective_is_the_exit_status() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let words =
+        ["--rate", "100/s", "--login", "direct", "--store", "memory", "--slo", "logins_per_s > 1M"];
+    let (output, json) = local(directory.path(), &words);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert_eq!(json["verdict"]["slo"][0]["pass"], false);
+}
+
+#[test]
+fn a_system_that_is_kept_can_be_loaded_again_and_ended() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (output, _) = local(directory.path(), &["--rate", "100/s", "--keep"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let after = |word: &str| {
+        let line = told.lines().find_map(|line| line.trim().strip_prefix(word));
+        line.unwrap_or_else(|| panic!("`{word}` is missing: {told}")).trim().to_owned()
+    };
+    let (again, end) = (after("load it again"), after("end it"));
+    let mut words = again.split_whitespace();
+    assert_eq!(words.next(), Some("loadgen"));
+    let report = directory.path().join("again");
+    let run = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(words)
+        .args([
+            "--connections",
+            "50",
+            "--ramp",
+            "500/s",
+            "--rate",
+            "100/s",
+            "--warmup",
+            "0s",
+            "--duration",
+            "1s",
+        ])
+        .args(["--allow-invalid", "--report"])
+        .arg(&report)
+        .stdin(Stdio::null())
+        .output();
+    let mut kill = end.split_whitespace();
+    let killed = Command::new(kill.next().expect("a command")).args(kill).status();
+    let run = run.expect("the program runs");
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    assert!(killed.is_ok_and(|status| status.success()), "{told}");
+    let json = std::fs::read_to_string(report.join("run.json")).expect("a report");
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(
+        (&json["ledger"]["lost"], &json["connections"]["established"]),
+        (&0.into(), &50.into())
+    );
+    assert!(
+        json["server"]["cross_check"].is_object(),
+        "the node's process is found: {}",
+        json["server"]
+    );
+}
