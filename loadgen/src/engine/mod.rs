@@ -46,7 +46,7 @@ use clock::Clock;
 use conn::Conn;
 use ear::Told;
 use flights::Flights;
-use limits::{RECV_BUFFER_BYTES_MAX, RECV_BUFFER_BYTES_MIN};
+use limits::{CONNS_PER_RING_MAX, RECV_BUFFER_BYTES_MAX, RECV_BUFFER_BYTES_MIN};
 use phases::Span;
 use ring::Completion;
 use rings::Rings;
@@ -64,12 +64,22 @@ use wheel::Wheel;
 /// # Errors
 /// When the plan contradicts itself, when there is no io_uring, or when the kernel refuses to go on.
 pub fn run(plan: &Plan, grants: &mut dyn GrantSource, watch: &Watch) -> io::Result<Outcome> {
+    run_with(plan, grants, watch, CONNS_PER_RING_MAX)
+}
+
+/// The same, with a bound of its own for the connections of one ring.
+fn run_with(
+    plan: &Plan,
+    grants: &mut dyn GrantSource,
+    watch: &Watch,
+    conns_per_ring_max: u32,
+) -> io::Result<Outcome> {
     let _over = Over(watch);
     check(plan)?;
     let _pin = pin::Pin::to(plan.cpu)?;
     // Without it the kernel may wake this thread 50 µs late to save power.
     rustix::thread::set_current_timer_slack(NonZeroU64::new(1))?;
-    let mut engine = Engine::new(plan, grants, watch)?;
+    let mut engine = Engine::new(plan, grants, watch, conns_per_ring_max)?;
     let ran = engine.run_phases();
     engine.teardown();
     ran?;
@@ -162,7 +172,12 @@ struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    fn new(plan: &'a Plan, grants: &'a mut dyn GrantSource, watch: &'a Watch) -> io::Result<Self> {
+    fn new(
+        plan: &'a Plan,
+        grants: &'a mut dyn GrantSource,
+        watch: &'a Watch,
+        conns_per_ring_max: u32,
+    ) -> io::Result<Self> {
         let fleet = Fleet::new(plan.preset, plan.connections).one_way(plan.options.one_way);
         let frame_bytes = frame_bytes(plan.body_bytes);
         let buffer_bytes = (frame_bytes * 4).next_power_of_two();
@@ -174,7 +189,7 @@ impl<'a> Engine<'a> {
             watch,
             clock: Clock::start(),
             fleet,
-            rings: Rings::open(plan.connections, buffer_bytes)?,
+            rings: Rings::open(plan.connections, buffer_bytes, conns_per_ring_max)?,
             conns: (0..plan.connections).map(|_| Conn::new(follow)).collect(),
             pool: SendPool::new(frame_bytes),
             flights: Flights::new(plan.connections),
@@ -266,3 +281,6 @@ fn frame_bytes(body_bytes: usize) -> usize {
         SendText { to: wire::UserId(1), client_message_id: wire::ClientMessageId(1), body: &body };
     Message::Command(Command::SendText(text)).encoded_len()
 }
+
+#[cfg(test)]
+mod tests;

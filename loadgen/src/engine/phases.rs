@@ -68,6 +68,11 @@ impl Engine<'_> {
                 (best, best_ns) = (self.established, now_ns);
             }
             let is_stalled = now_ns.saturating_sub(best_ns) > stall_ns;
+            if is_stalled {
+                let key = "no answer before the ramp was given up".to_owned();
+                let missing = u64::from(target - self.established);
+                *self.tally.login_failures.entry(key).or_default() += missing;
+            }
             let is_hopeless = self.established + self.gone >= target;
             if self.established == target || is_hopeless || is_stalled || self.is_stopped() {
                 break;

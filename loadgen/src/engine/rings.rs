@@ -11,7 +11,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::limits::CONNS_PER_RING_MAX;
 use super::ring::Ring;
 
 #[derive(Debug, Default)]
@@ -21,14 +20,9 @@ pub(super) struct Rings {
 }
 
 impl Rings {
-    /// Opens as many rings as `connections` need.
-    pub(super) fn open(connections: u32, buffer_bytes: usize) -> io::Result<Self> {
-        Self::open_with(connections, buffer_bytes, CONNS_PER_RING_MAX.min(table_max()))
-    }
-
-    /// The same with another bound of a ring's connections.
-    pub(super) fn open_with(connections: u32, buffer_bytes: usize, most: u32) -> io::Result<Self> {
-        let count = connections.div_ceil(most.max(1)).max(1);
+    /// Opens as many rings as `connections` need, with at most so many in each.
+    pub(super) fn open(connections: u32, buffer_bytes: usize, most: u32) -> io::Result<Self> {
+        let count = connections.div_ceil(most.min(table_max()).max(1)).max(1);
         let per_ring = connections.div_ceil(count).max(1);
         let rings =
             (0..count).map(|_| Ring::open(per_ring, buffer_bytes)).collect::<io::Result<_>>()?;
