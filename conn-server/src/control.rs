@@ -150,6 +150,7 @@ async fn serve(
     started: Sender<bool>,
 ) {
     let Subject { node, about, registration, store } = subject;
+    let has_balancer = balancer.is_some();
     let (is_registered, registered_seen) = watch::channel(false);
     let observatory = Arc::new(Observatory {
         node,
@@ -179,7 +180,6 @@ async fn serve(
             None => drop(is_registered),
         }
     };
-    let has_balancer = registered_seen.has_changed().is_ok();
     let first = async {
         let is_started = !has_balancer || wait_registered(registered_seen).await;
         let _ = started.send(is_started); // Nobody waits any more.
