@@ -17,9 +17,9 @@ pub struct Cli {
     /// What to do instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// How to serve.
+    /// How to serve; always there without a command.
     #[command(flatten)]
-    pub serve: Args,
+    pub serve: Option<Args>,
 }
 
 /// Operator commands.
@@ -72,4 +72,34 @@ pub struct Args {
     /// Register without a verification code
     #[arg(long, requires = "development")]
     pub skip_verification: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn it_serves_or_runs_a_command() {
+        let serve = Cli::parse_from(["gateway", "--balancer", "b:1", "--data", "d"]);
+        assert!(serve.command.is_none());
+        assert_eq!(serve.serve.unwrap().balancer, "b:1");
+        let words = ["gateway", "provision", "--data", "d", "--count", "5", "--password", "p"];
+        let provision = Cli::parse_from(words);
+        assert!(matches!(provision.command, Some(Command::Provision(_))));
+        assert!(provision.serve.is_none());
+    }
+
+    #[test]
+    fn what_is_missing_or_does_not_go_together_is_refused() {
+        for words in [
+            &["gateway"][..],
+            &["gateway", "--data", "d"],
+            &["gateway", "provision", "--data", "d", "--count", "5"],
+            &["gateway", "--balancer", "b:1", "--data", "d", "--skip-verification"],
+        ] {
+            assert!(Cli::try_parse_from(words).is_err(), "{words:?}");
+        }
+    }
 }

@@ -9,6 +9,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> anyhow::Result<()> {
     match Cli::parse() {
         Cli { command: Some(Command::Provision(args)), .. } => gateway::provision::run(&args),
-        Cli { command: None, serve } => gateway::run(serve),
+        Cli { command: None, serve: Some(args) } => gateway::run(args),
+        Cli { command: None, serve: None } => {
+            anyhow::bail!("see --help: --balancer and --data are needed")
+        }
     }
 }

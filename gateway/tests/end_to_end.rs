@@ -55,7 +55,7 @@ impl System {
             ["gateway", "--listen", "127.0.0.1:0", "--balancer", &balancer_url, "--data", data];
         // The least cost: nothing here is about how long a hash takes.
         let args = args.into_iter().chain(["--hash-memory-kib", "8", "--hash-passes", "1"]);
-        let args = Cli::parse_from(args.chain(more.iter().copied())).serve;
+        let args = Cli::parse_from(args.chain(more.iter().copied())).serve.unwrap();
         let bound = gateway::Bound::new(&args).unwrap();
         let address = bound.address().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
