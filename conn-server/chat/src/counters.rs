@@ -125,7 +125,7 @@ pub struct Gauges {
     pub spill_bytes: u64,
     /// Rooms with members here.
     pub rooms: u64,
-    /// Encoded frames that are queued, wait for the store, or are remembered.
+    /// Encoded frames that are queued or wait for the store.
     pub frames: u64,
 }
 

@@ -9,7 +9,7 @@ use wire::{
 };
 
 use crate::config::Durability;
-use crate::conn::{ConnKey, ConnRef};
+use crate::conn::ConnKey;
 use crate::effects::Effects;
 use crate::limits::PAGE_BYTES_MAX;
 use crate::mail::{ListPart, Mail, Read};
@@ -106,36 +106,26 @@ impl Shard {
         let Read { origin, correlation, conversation, after, limit } = read;
         let (page, mut is_complete) = self.recent.page(conversation, after, usize::from(limit));
         let (mut next, mut bytes) = (after, 0);
-        for (seq, frame) in page {
-            bytes += self.pool.bytes(frame).len();
+        for number in page {
+            let Some((seq, frame)) = self.recent.text(number) else { continue };
+            bytes += frame.len();
             if bytes > PAGE_BYTES_MAX && next != after {
                 is_complete = false;
                 break;
             }
             next = seq;
-            self.reply_with_text(now, origin, correlation, frame, fx);
+            let mut frame = frame.to_vec();
+            // The same text, with the reader's correlation id.
+            if let Some(place) = frame.get_mut(8..wire::HEADER_BYTES) {
+                place.copy_from_slice(&correlation.to_le_bytes());
+            }
+            self.mail_conn(now, Mail::Reply { origin, is_last: false, frame: &frame }, origin, fx);
         }
         let pulled = Event::Pulled(Pulled { conversation, next, is_complete: is_complete.into() });
         let mut encoded = Vec::new();
         if Message::Event(pulled).append_to(correlation, &mut encoded) {
             self.mail_conn(now, Mail::Reply { origin, is_last: true, frame: &encoded }, origin, fx);
         }
-    }
-
-    /// A remembered text, encoded again with the reader's correlation id.
-    fn reply_with_text(
-        &mut self,
-        now: Now,
-        origin: ConnRef,
-        correlation: u64,
-        frame: crate::frame_pool::FrameId,
-        fx: &mut Effects,
-    ) {
-        let mut encoded = self.pool.bytes(frame).to_vec();
-        if let Some(place) = encoded.get_mut(8..wire::HEADER_BYTES) {
-            place.copy_from_slice(&correlation.to_le_bytes());
-        }
-        self.mail_conn(now, Mail::Reply { origin, is_last: false, frame: &encoded }, origin, fx);
     }
 
     pub(crate) fn on_reply(

@@ -14,7 +14,7 @@ use crate::frame_pool::FrameId;
 use crate::limits::CONN_AWAITING_LOW;
 use crate::mail::{Ack, Mail, Post, Refusal};
 use crate::pending::{Asker, Pending, PendingAppend};
-use crate::recent::{Recent, body_hash};
+use crate::recent::{Remembered, body_hash};
 use crate::shard::Shard;
 use crate::store::{Append, HeadOf, StoreRequest};
 use crate::time::Now;
@@ -158,9 +158,15 @@ impl Shard {
         let Some(seq) = self.recent.next_seq(conversation) else { return };
         let place = (seq, self.next_message_id());
         let Some(frame) = self.encode_text(now, offer, place) else { return };
-        let id = asker.client_message_id;
-        let remembered = Recent::remembered(conversation, from, id, place, body_hash(body), frame);
-        self.recent.remember(remembered, &mut self.pool, &mut self.counters);
+        let remembered = Remembered {
+            conversation,
+            from,
+            client_message_id: asker.client_message_id,
+            seq,
+            message_id: place.1,
+            body_hash: body_hash(body),
+        };
+        self.recent.remember(remembered, self.pool.bytes(frame), &mut self.counters);
         if is_stored {
             self.append(now, offer, (Some(seq), place.1, None), fx);
         } else {

@@ -1,18 +1,20 @@
 //! The shard's memory of recent messages (durability `none` and `relaxed`): who sent what under which client message
-//! id, so that a retry is known, and under `none` the frames themselves, so that they can be read again.
+//! id, so that a retry is known, and under `none` their frames, so that they can be read again.
 //!
-//! Invariants: at most `RECENT_MAX` messages and `history_bytes_max` charged bytes; the oldest go first. A conversation's
-//! messages are linked from its last one backwards.
+//! Two rings of fixed size, taken at the start: `RECENT_MAX` messages, and `history_bytes_max` bytes of frames. The oldest
+//! make room for the newest. Invariants: a message's number is its place in the first ring, modulo its size; a
+//! conversation's messages are linked from its last one backwards.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::vec;
 use alloc::vec::Vec;
-
 use core::hash::BuildHasher;
+
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use wire::{ClientMessageId, ConversationId, MessageId, Seq, UserId};
 
 use crate::counters::Counters;
-use crate::frame_pool::{FrameId, FramePool};
 use crate::limits::{RECENT_MAX, SHARD_CONVERSATIONS_MAX};
 
 /// A message that is remembered.
@@ -25,10 +27,33 @@ pub(crate) struct Remembered {
     pub(crate) message_id: MessageId,
     /// Tells another text under the same id apart.
     pub(crate) body_hash: u32,
-    /// Its frame, while the history has room for it.
-    pub(crate) frame: Option<FrameId>,
+}
+
+/// A remembered message, and where its frame and its conversation's message before it are.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    message: Remembered,
+    frame_len: u32,
+    /// Where its frame was written, counted since the start of the shard.
+    frame_at: u64,
     /// The conversation's message before, by its number; zero if there is none.
     before: u64,
+}
+
+impl Entry {
+    const BLANK: Self = Self {
+        message: Remembered {
+            conversation: ConversationId { first: 0, second: 0 },
+            from: UserId(0),
+            client_message_id: ClientMessageId(0),
+            seq: Seq(0),
+            message_id: MessageId(0),
+            body_hash: 0,
+        },
+        frame_len: 0,
+        frame_at: 0,
+        before: 0,
+    };
 }
 
 /// What the shard knows of a conversation.
@@ -44,36 +69,69 @@ pub(crate) struct Recent {
     heads: HashMap<ConversationId, Head>,
     /// User and private conversation, for listing (durability `none`).
     by_user: BTreeSet<(u64, ConversationId)>,
-    messages: VecDeque<Remembered>,
-    /// Number of the first message in `messages`; numbers start at 1.
-    first: u64,
-    by_client_id: HashTable<u64>,
+    entries: Vec<Entry>,
+    /// Number of the next message; numbers start at 1.
+    next: u64,
+    by_client_id: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    keeps_frames: bool,
-    bytes: usize,
-    bytes_max: usize,
-    /// Number of the first message that has its frame.
+    frames: Box<[u8]>,
+    /// Bytes of frames written since the start of the shard.
+    written: u64,
+    /// Number of the first message whose frame is there.
     first_with_frame: u64,
 }
 
-/// FNV-1a of a text: only ever compared with another text under the same client message id.
+/// A fingerprint of a text, eight bytes at a time: FNV-1a's shape over words. Only ever compared with that of another
+/// text under the same client message id of the same sender, so nobody but that sender gains by a collision.
 pub(crate) fn body_hash(body: &[u8]) -> u32 {
-    body.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let (words, rest) = body.as_chunks::<8>();
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(PRIME).rotate_left(29);
+    let hash =
+        words.iter().fold(body.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    let hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
+    #[allow(clippy::cast_possible_truncation, reason = "the halves are folded together")]
+    let folded = (hash ^ (hash >> 32)) as u32;
+    folded
+}
+
+/// A message's place in the ring.
+#[allow(clippy::cast_possible_truncation, reason = "below RECENT_MAX")]
+const fn place_of(number: u64) -> u32 {
+    (number % RECENT_MAX as u64) as u32
 }
 
 impl Recent {
-    /// `bytes_max` of zero keeps no frames.
-    pub(crate) fn new(bytes_max: usize) -> Self {
+    /// One that remembers nothing, for durability `commit`: the store knows.
+    pub(crate) fn none() -> Self {
+        Self::with(Vec::new(), HashTable::new(), 0)
+    }
+
+    /// One that remembers, with all of its memory taken now and touched, so that load does not make the node grow.
+    /// `history_bytes` of zero keeps no frames.
+    pub(crate) fn new(history_bytes: usize) -> Self {
+        let mut table = HashTable::with_capacity(RECENT_MAX);
+        for place in 0..place_of(RECENT_MAX as u64 - 1) {
+            table.insert_unique(u64::from(place) << 7, place, |place| u64::from(*place) << 7);
+        }
+        table.clear();
+        // Not zeros: the allocator would hand out pages that are not there yet.
+        let entries = vec![Entry { frame_len: 1, ..Entry::BLANK }; RECENT_MAX];
+        let mut recent = Self::with(entries, table, history_bytes);
+        recent.frames.fill(1);
+        recent
+    }
+
+    fn with(entries: Vec<Entry>, by_client_id: HashTable<u32>, history_bytes: usize) -> Self {
         Self {
             heads: HashMap::new(),
             by_user: BTreeSet::new(),
-            messages: VecDeque::new(),
-            first: 1,
-            by_client_id: HashTable::new(),
+            entries,
+            next: 1,
+            by_client_id,
             hasher: DefaultHashBuilder::default(),
-            keeps_frames: bytes_max > 0,
-            bytes: 0,
-            bytes_max,
+            frames: vec![0; history_bytes].into_boxed_slice(),
+            written: 0,
             first_with_frame: 1,
         }
     }
@@ -91,7 +149,7 @@ impl Recent {
     /// Takes a conversation in, with its last `seq`.
     pub(crate) fn learn(&mut self, conversation: ConversationId, seq: Seq) {
         self.heads.insert(conversation, Head { seq: seq.0, last: 0 });
-        if self.keeps_frames && conversation.as_room().is_none() {
+        if !self.frames.is_empty() && conversation.as_room().is_none() {
             self.by_user.insert((conversation.first, conversation));
             self.by_user.insert((conversation.second, conversation));
         }
@@ -100,9 +158,6 @@ impl Recent {
     /// Forgets all conversations: they are read from the store again when needed. Only while no append is on its way.
     pub(crate) fn forget_heads(&mut self) {
         self.heads.clear();
-        for message in &mut self.messages {
-            message.before = 0;
-        }
     }
 
     /// The next `seq` of a conversation that is known.
@@ -112,127 +167,121 @@ impl Recent {
         Some(Seq(head.seq))
     }
 
-    fn hash(&self, from: UserId, id: ClientMessageId) -> u64 {
-        self.hasher.hash_one((from.0, id.0))
-    }
-
-    fn message(&self, number: u64) -> Option<&Remembered> {
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.messages.get(index)
+    fn entry(&self, number: u64) -> Option<&Entry> {
+        let is_there = number < self.next && number + RECENT_MAX as u64 >= self.next;
+        self.entries.get(place_of(number) as usize).filter(|_| number > 0 && is_there)
     }
 
     /// The message that this sender sent under this id, if it is remembered.
     pub(crate) fn find(&self, from: UserId, id: ClientMessageId) -> Option<&Remembered> {
-        let number = *self.by_client_id.find(self.hash(from, id), |number| {
-            self.message(*number)
-                .is_some_and(|message| message.from == from && message.client_message_id == id)
+        let hash = self.hasher.hash_one((from.0, id.0));
+        let place = *self.by_client_id.find(hash, |place| {
+            self.entries.get(*place as usize).is_some_and(|entry| {
+                entry.message.from == from && entry.message.client_message_id == id
+            })
         })?;
-        self.message(number)
+        self.entries.get(place as usize).map(|entry| &entry.message)
     }
 
-    /// Remembers a message. The hold of its frame, if frames are kept, is this memory's own.
-    pub(crate) fn remember(
-        &mut self,
-        message: Remembered,
-        pool: &mut FramePool,
-        counters: &mut Counters,
-    ) {
-        if self.messages.len() >= RECENT_MAX {
-            self.forget_oldest(pool, counters);
-        }
-        let number = self.first + self.messages.len() as u64;
-        let mut message = message;
+    /// Remembers a message, and its frame if frames are kept.
+    pub(crate) fn remember(&mut self, message: Remembered, frame: &[u8], counters: &mut Counters) {
+        let (number, place) = (self.next, place_of(self.next));
+        self.forget(place);
+        let mut entry = Entry { message, ..Entry::BLANK };
         if let Some(head) = self.heads.get_mut(&message.conversation) {
-            message.before = core::mem::replace(&mut head.last, number);
+            entry.before = core::mem::replace(&mut head.last, number);
         }
-        message.frame = message.frame.filter(|_| self.keeps_frames);
-        if let Some(frame) = message.frame {
-            pool.hold(frame);
-            self.bytes += frame.charge() as usize;
-        }
-        let hash = self.hash(message.from, message.client_message_id);
-        self.messages.push_back(message);
-        let Self { by_client_id, messages, first, hasher, .. } = self;
-        by_client_id.insert_unique(hash, number, |number| {
-            let index = usize::try_from(*number - *first).unwrap_or(usize::MAX);
-            messages
-                .get(index)
-                .map_or(0, |message| hasher.hash_one((message.from.0, message.client_message_id.0)))
+        (entry.frame_at, entry.frame_len) = self.keep(frame);
+        let Self { by_client_id, entries, hasher, .. } = self;
+        let hash_of =
+            |message: &Remembered| hasher.hash_one((message.from.0, message.client_message_id.0));
+        by_client_id.insert_unique(hash_of(&message), place, |place| {
+            entries.get(*place as usize).map_or(0, |entry| hash_of(&entry.message))
         });
-        while self.bytes > self.bytes_max {
-            self.drop_oldest_frame(pool, counters);
+        if let Some(slot) = entries.get_mut(place as usize) {
+            *slot = entry;
+        }
+        self.next += 1;
+        self.count_evicted(counters);
+    }
+
+    /// Takes the message that is in a place out of the table.
+    fn forget(&mut self, place: u32) {
+        let Some(entry) = self.entries.get(place as usize) else { return };
+        let Remembered { from, client_message_id, .. } = entry.message;
+        let hash = self.hasher.hash_one((from.0, client_message_id.0));
+        if let Ok(old) = self.by_client_id.find_entry(hash, |other| *other == place) {
+            old.remove();
         }
     }
 
-    pub(crate) const fn remembered(
-        conversation: ConversationId,
-        from: UserId,
-        client_message_id: ClientMessageId,
-        place: (Seq, MessageId),
-        body_hash: u32,
-        frame: FrameId,
-    ) -> Remembered {
-        let (seq, message_id) = place;
-        Remembered {
-            conversation,
-            from,
-            client_message_id,
-            seq,
-            message_id,
-            body_hash,
-            frame: Some(frame),
-            before: 0,
+    /// Writes a frame into the ring of frames, in one piece; where and how long.
+    fn keep(&mut self, frame: &[u8]) -> (u64, u32) {
+        let size = self.frames.len();
+        if frame.len() > size || size == 0 {
+            return (self.written, 0);
         }
+        let mut at = usize::try_from(self.written % size as u64).unwrap_or(0);
+        if at + frame.len() > size {
+            self.written += (size - at) as u64;
+            at = 0;
+        }
+        let Some(place) = self.frames.get_mut(at..at + frame.len()) else { return (0, 0) };
+        place.copy_from_slice(frame);
+        let frame_at = self.written;
+        self.written += frame.len() as u64;
+        (frame_at, u32::try_from(frame.len()).unwrap_or(0))
     }
 
-    fn drop_oldest_frame(&mut self, pool: &mut FramePool, counters: &mut Counters) {
-        let number = self.first_with_frame.max(self.first);
-        self.first_with_frame = number + 1;
-        let Some(index) = usize::try_from(number - self.first).ok() else { return };
-        let Some(message) = self.messages.get_mut(index) else {
-            self.bytes = 0;
+    /// A remembered message's frame, if it has not been overwritten.
+    fn frame(&self, entry: &Entry) -> Option<&[u8]> {
+        let size = self.frames.len() as u64;
+        if entry.frame_len == 0 || entry.frame_at + size < self.written {
+            return None;
+        }
+        let at = usize::try_from(entry.frame_at % size).ok()?;
+        self.frames.get(at..at + entry.frame_len as usize)
+    }
+
+    fn count_evicted(&mut self, counters: &mut Counters) {
+        if self.frames.is_empty() {
             return;
-        };
-        if let Some(frame) = message.frame.take() {
-            self.bytes -= frame.charge() as usize;
-            pool.release(frame);
+        }
+        while self.first_with_frame < self.next
+            && self.entry(self.first_with_frame).is_none_or(|entry| self.frame(entry).is_none())
+        {
+            self.first_with_frame += 1;
             counters.history_evicted += 1;
         }
     }
 
-    fn forget_oldest(&mut self, pool: &mut FramePool, counters: &mut Counters) {
-        let Some(message) = self.messages.front().copied() else { return };
-        let (number, hash) = (self.first, self.hash(message.from, message.client_message_id));
-        if let Ok(entry) = self.by_client_id.find_entry(hash, |other| *other == number) {
-            entry.remove();
-        }
-        if let Some(frame) = message.frame {
-            self.bytes -= frame.charge() as usize;
-            pool.release(frame);
-            counters.history_evicted += 1;
-        }
-        self.messages.pop_front();
-        self.first += 1;
-    }
-
-    /// The frames of a conversation after a cursor, oldest first, at most `limit`, and whether there was no more.
+    /// The numbers of a conversation's messages after a cursor whose frames are there, oldest first, at most `limit`, and
+    /// whether there was no more.
     pub(crate) fn page(
         &self,
         conversation: ConversationId,
         after: Seq,
         limit: usize,
-    ) -> (Vec<(Seq, FrameId)>, bool) {
+    ) -> (Vec<u64>, bool) {
         let mut found = Vec::new();
         let mut number = self.heads.get(&conversation).map_or(0, |head| head.last);
-        while let Some(message) = self.message(number) {
-            let Some(frame) = message.frame.filter(|_| message.seq > after) else { break };
-            found.push((message.seq, frame));
-            number = message.before;
+        while let Some(entry) = self.entry(number) {
+            if entry.message.seq <= after || self.frame(entry).is_none() {
+                break;
+            }
+            found.push(number);
+            number = entry.before;
         }
         found.reverse();
         let is_complete = found.len() <= limit;
         found.truncate(limit);
         (found, is_complete)
+    }
+
+    /// A message of a page: its place and its frame.
+    pub(crate) fn text(&self, number: u64) -> Option<(Seq, &[u8])> {
+        let entry = self.entry(number)?;
+        Some((entry.message.seq, self.frame(entry)?))
     }
 
     /// A user's private conversations on this shard after a cursor, at most `limit`, and whether there was no more.

@@ -61,9 +61,10 @@ impl Shard {
     /// An empty shard.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let history = match config.durability {
-            Durability::None => config.history_bytes_max,
-            Durability::Commit | Durability::Relaxed => 0,
+        let recent = match config.durability {
+            Durability::None => Recent::new(config.history_bytes_max),
+            Durability::Relaxed => Recent::new(0),
+            Durability::Commit => Recent::none(),
         };
         Self {
             counters: Counters::default(),
@@ -75,7 +76,7 @@ impl Shard {
             directory: Directory::default(),
             rooms: Rooms::new(),
             outbox: Outbox::new(config.shards),
-            recent: Recent::new(history),
+            recent,
             desk: Desk::new(),
             parked: HashMap::new(),
             paused: Vec::new(),

@@ -377,9 +377,7 @@ impl Simulation {
                 (0, 0, 0, 0)
             );
             assert_eq!((gauges.rooms, gauges.store_outstanding), (0, 0));
-            if self.durability != Durability::None {
-                assert_eq!(gauges.frames, 0, "every frame was freed");
-            }
+            assert_eq!(gauges.frames, 0, "every frame was freed");
         }
     }
 
