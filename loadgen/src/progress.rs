@@ -39,7 +39,7 @@ impl Progress {
         let shown = if quiet {
             Shown::Nothing
         } else if std::io::stderr().is_terminal() {
-            Shown::Bar(ProgressBar::new(0))
+            Shown::Bar(ProgressBar::new(0).with_style(style("{msg}")))
         } else {
             Shown::Lines(now)
         };
@@ -73,12 +73,10 @@ impl Progress {
         }
         if let Shown::Bar(bar) = &self.shown {
             let template = match phase {
-                Phase::Ramp | Phase::Warmup | Phase::Measured => "{msg:44} {bar:30} {prefix}",
+                Phase::Ramp | Phase::Warmup | Phase::Measured => "{msg:60} {bar:30}",
                 Phase::Start | Phase::Drain | Phase::Close | Phase::Done => "{msg}",
             };
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style);
-            }
+            bar.set_style(style(template));
             bar.set_length(self.whole());
         }
     }
@@ -154,4 +152,9 @@ impl Progress {
             Phase::Done => "done".into(),
         }
     }
+}
+
+/// The style of a template; one that cannot be read gives the library's own.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
