@@ -86,7 +86,7 @@ pub async fn serve(
 }
 
 /// Waits for a free slot first, so that a flood waits in the kernel's queue and not in memory.
-async fn accept(
+pub(crate) async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
 ) -> (TcpStream, OwnedSemaphorePermit) {

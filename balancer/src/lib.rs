@@ -11,6 +11,7 @@ mod args;
 pub mod client;
 pub mod convert;
 pub mod http;
+mod incoming;
 pub mod key;
 pub mod launch;
 pub mod limits;

@@ -31,6 +31,9 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
 /// Calls of one connection that are worked on or wait at one time: a gateway multiplexes its logins over one connection.
 pub const STREAMS_MAX: u32 = 4096;
 
+/// gRPC connections open at one time: one for each node and each gateway, and as many again while they reconnect.
+pub const GRPC_CONNECTIONS_MAX: usize = 2 * NODES_MAX + 256;
+
 /// A gRPC message is at most so long: a registration with [`SHARDS_MAX`] ports is below 8 KiB.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 

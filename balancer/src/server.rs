@@ -8,8 +8,8 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
+use crate::incoming::Incoming;
 use crate::limits::{CALL_DEADLINE, HTTP_DRAIN_TIMEOUT, MESSAGE_BYTES_MAX, STREAMS_MAX};
 use crate::metrics::Metrics;
 use crate::proto::balancer_server::BalancerServer;
@@ -91,10 +91,7 @@ impl Bound {
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .add_service(service)
-            .serve_with_incoming_shutdown(
-                TcpIncoming::from(self.grpc).with_nodelay(Some(true)),
-                stopped(),
-            );
+            .serve_with_incoming_shutdown(Incoming::new(self.grpc), stopped());
         let admin = tokio::spawn(admin);
         let mut grpc = tokio::spawn(grpc);
         tokio::select! {

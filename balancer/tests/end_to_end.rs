@@ -258,3 +258,42 @@ async fn it_refuses_to_be_exposed_and_to_use_a_key_that_everybody_knows() {
     assert!(example.to_string().contains("--development"), "{example}");
     assert!(bind(&[path, "--listen", "127.0.0.1:0", "--development"]).is_ok());
 }
+
+#[tokio::test]
+async fn a_balancer_that_hangs_costs_a_caller_its_deadline_and_no_more() {
+    // Connections are taken by the kernel; nobody ever answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let client = Client::new(&address, Duration::from_millis(100)).unwrap();
+    assert_eq!(client.place(UserId(1), Epoch(1)).await, Err(CallError::Deadline));
+    assert!(client.is_failing());
+    let next = client.place(UserId(1), Epoch(1)).await;
+    assert!(matches!(next, Err(CallError::Unreachable(_) | CallError::Deadline)), "{next:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_grpc_disturbs_nobody() {
+    use tokio::io::AsyncWriteExt;
+    let keys = Keys::fresh();
+    let balancer = Running::start(&keys, "127.0.0.1:0", &[]);
+    let mut strangers = Vec::new();
+    for garbage in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 4096], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff"]
+    {
+        let mut stranger = tokio::net::TcpStream::connect(balancer.grpc).await.unwrap();
+        stranger.write_all(garbage).await.unwrap();
+        strangers.push(stranger);
+    }
+    let client = balancer.client();
+    client.register(node("n1", 1)).await.unwrap();
+    assert_eq!(client.place(UserId(1), Epoch(1)).await.unwrap().node, "n1");
+    drop(strangers);
+    balancer.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_address_is_refused() {
+    for bad in ["", "localhost", "https://127.0.0.1:1", "127.0.0.1", "http://", "a b:1"] {
+        assert!(Client::new(bad, DEADLINE).is_err(), "{bad}");
+    }
+}
