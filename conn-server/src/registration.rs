@@ -146,11 +146,13 @@ impl<S: Source> Registration<S> {
 
     /// Logs trouble when it begins, when it changes and when it is over.
     fn note(&mut self, trouble: Option<CallError>) {
-        if self.trouble == trouble {
+        // By kind: the words differ from attempt to attempt.
+        let kind = |trouble: &Option<CallError>| trouble.as_ref().map(std::mem::discriminant);
+        if kind(&self.trouble) == kind(&trouble) {
             return;
         }
         match &trouble {
-            Some(error) => tracing::warn!(%error, "the balancer gets no reports; serving on"),
+            Some(error) => tracing::warn!(%error, "no lease at the balancer for now; serving on"),
             None => tracing::info!("the balancer gets reports again"),
         }
         self.trouble = trouble;
