@@ -4,6 +4,7 @@
 //! connects before the shards accept waits in the backlog. No SO_REUSEPORT anywhere: it would tie a connection to one
 //! shard's backlog when it arrives, and hang it there if that shard is full.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -59,10 +60,18 @@ impl Listeners {
             return Self::bind_rest(listen, common, shards, bind);
         }
         let mut last = io::Error::from(io::ErrorKind::AddrInUse);
-        for _ in 0..PORT_SEARCH_MAX {
-            let common = bind(listen)?;
-            let address = local_address(&common)?;
-            match Self::bind_rest(address, common, shards, bind) {
+        for attempt in 0..PORT_SEARCH_MAX {
+            let mut at = listen;
+            // The kernel's own choice first. It hands out odd ports and keeps the even ones for outgoing connections: after
+            // very many of those no odd port has a free neighbour. So then below its range, where it hands out nothing.
+            if attempt > 0 {
+                at.set_port(random_port());
+            }
+            let found = bind(at).and_then(|common| {
+                let address = local_address(&common)?;
+                Self::bind_rest(address, common, shards, bind)
+            });
+            match found {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = error,
                 done => return done,
             }
@@ -110,6 +119,13 @@ pub fn shard_port(base: u16, shard: u16) -> io::Result<u16> {
         let text = format!("base port {base} leaves no room for shard {shard}: choose a lower one");
         io::Error::new(io::ErrorKind::AddrInUse, text)
     })
+}
+
+/// A port below those that Linux hands out by default, and above those of well-known services.
+fn random_port() -> u16 {
+    const RANGE: std::ops::Range<u16> = 10_000..32_000;
+    let random = RandomState::new().build_hasher().finish();
+    RANGE.start + (random % u64::from(RANGE.end - RANGE.start)) as u16
 }
 
 fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
