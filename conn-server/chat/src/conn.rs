@@ -96,6 +96,8 @@ pub(crate) struct Conn {
     pub(crate) rooms: u16,
     /// Commands without an answer.
     pub(crate) awaiting: u16,
+    /// Reads among them.
+    pub(crate) reads: u8,
     pub(crate) phase: Phase,
     /// Why it closes, once it does.
     pub(crate) reason: Option<CloseReason>,
@@ -124,6 +126,7 @@ impl Conn {
         membership: NONE,
         rooms: 0,
         awaiting: 0,
+        reads: 0,
         phase: Phase::Free,
         reason: None,
         is_flushing: false,

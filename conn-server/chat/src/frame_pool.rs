@@ -1,7 +1,7 @@
 //! Encoded frames, shared by counting: each is encoded once, whoever gets it.
 //!
 //! Invariants: a frame's memory never moves while it is held; every class is charged by its size, so that what is charged
-//! is what is pinned.
+//! is what is pinned; the memory of a burst is given back when it is over.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -71,39 +71,130 @@ impl FrameId {
 #[derive(Clone, Copy, Debug)]
 struct Meta {
     len: u32,
-    /// Holders; of a free buffer, the next free one.
+    /// Holders; of a free buffer, the next free one in its chunk.
     count: u32,
+}
+
+/// Buffers that are made and given back together.
+#[derive(Debug)]
+struct Chunk {
+    /// Empty while the chunk has no memory.
+    bytes: Box<[u8]>,
+    meta: Box<[Meta]>,
+    free: u32,
+    used: u32,
+}
+
+impl Chunk {
+    fn new(bytes: u32, count: u32) -> Self {
+        let next = |step: u32| if step + 1 == count { FREE_END } else { step + 1 };
+        Self {
+            bytes: vec![0; (bytes * count) as usize].into_boxed_slice(),
+            meta: (0..count).map(|step| Meta { len: 0, count: next(step) }).collect(),
+            free: 0,
+            used: 0,
+        }
+    }
+
+    fn without_memory() -> Self {
+        Self { bytes: Box::default(), meta: Box::default(), free: FREE_END, used: 0 }
+    }
 }
 
 #[derive(Debug)]
 struct Class {
     bytes: u32,
     per_chunk: u32,
-    chunks: Vec<Box<[u8]>>,
-    meta: Vec<Meta>,
-    free: u32,
+    chunks: Vec<Chunk>,
+    /// Chunks with a free buffer; the last is taken from first, so that the others can run empty.
+    available: Vec<u32>,
+    /// Chunks without memory.
+    vacant: Vec<u32>,
+    /// Chunks with memory and no frame in use: one is kept, so that a single frame does not make and free one each time.
+    empty: u32,
 }
 
 impl Class {
     fn new(bytes: u32) -> Self {
         let per_chunk = (CHUNK_BYTES / bytes).max(1);
-        Self { bytes, per_chunk, chunks: Vec::new(), meta: Vec::new(), free: FREE_END }
+        let (chunks, available, vacant) = (Vec::new(), Vec::new(), Vec::new());
+        Self { bytes, per_chunk, chunks, available, vacant, empty: 0 }
     }
 
-    fn grow(&mut self) {
-        let first = u32::try_from(self.meta.len()).unwrap_or(FREE_END);
-        self.chunks.push(vec![0; (self.bytes * self.per_chunk) as usize].into_boxed_slice());
-        for step in 0..self.per_chunk {
-            let next = if step + 1 == self.per_chunk { self.free } else { first + step + 1 };
-            self.meta.push(Meta { len: 0, count: next });
+    fn grow(&mut self) -> u32 {
+        let chunk = Chunk::new(self.bytes, self.per_chunk);
+        let id = match self.vacant.pop() {
+            Some(id) => {
+                if let Some(place) = self.chunks.get_mut(id as usize) {
+                    *place = chunk;
+                }
+                id
+            }
+            None => {
+                self.chunks.push(chunk);
+                u32::try_from(self.chunks.len() - 1).unwrap_or(FREE_END)
+            }
+        };
+        self.empty += 1;
+        self.available.push(id);
+        id
+    }
+
+    /// Takes a buffer; its index.
+    fn take(&mut self, len: u32) -> Option<u32> {
+        let id = match self.available.last() {
+            Some(id) => *id,
+            None => self.grow(),
+        };
+        let chunk = self.chunks.get_mut(id as usize)?;
+        let at = chunk.free;
+        let meta = chunk.meta.get_mut(at as usize)?;
+        chunk.free = meta.count;
+        *meta = Meta { len, count: 1 };
+        self.empty -= u32::from(chunk.used == 0);
+        chunk.used += 1;
+        if chunk.free == FREE_END {
+            self.available.pop();
         }
-        self.free = first;
+        Some(id * self.per_chunk + at)
     }
 
-    fn range(&self, index: u32) -> (usize, core::ops::Range<usize>) {
-        let start = (index % self.per_chunk * self.bytes) as usize;
-        let len = self.meta.get(index as usize).map_or(0, |meta| meta.len as usize);
-        ((index / self.per_chunk) as usize, start..start + len)
+    /// Frees a buffer, and its chunk's memory if it was the last there and another empty chunk is kept.
+    fn free(&mut self, index: u32) {
+        let (id, at) = (index / self.per_chunk, index % self.per_chunk);
+        let Some(chunk) = self.chunks.get_mut(id as usize) else { return };
+        if chunk.free == FREE_END {
+            self.available.push(id);
+        }
+        if let Some(meta) = chunk.meta.get_mut(at as usize) {
+            meta.count = core::mem::replace(&mut chunk.free, at);
+        }
+        chunk.used -= 1;
+        if chunk.used > 0 {
+            return;
+        }
+        if self.empty == 0 {
+            self.empty = 1;
+            return;
+        }
+        *chunk = Chunk::without_memory();
+        self.vacant.push(id);
+        if let Some(at) = self.available.iter().position(|other| *other == id) {
+            self.available.remove(at);
+        }
+    }
+
+    fn meta(&mut self, index: u32) -> Option<&mut Meta> {
+        let chunk = self.chunks.get_mut((index / self.per_chunk) as usize)?;
+        chunk.meta.get_mut((index % self.per_chunk) as usize)
+    }
+
+    fn range(&self, index: u32) -> Option<(&Chunk, core::ops::Range<usize>)> {
+        let chunk = self.chunks.get((index / self.per_chunk) as usize)?;
+        let at = index % self.per_chunk;
+        let start = (at * self.bytes) as usize;
+        let len = chunk.meta.get(at as usize)?.len as usize;
+        Some((chunk, start..start + len))
     }
 }
 
@@ -128,13 +219,7 @@ impl FramePool {
     fn take(&mut self, len: usize) -> Option<FrameId> {
         let class_index = *CLASS_BY_LEN.get(len.div_ceil(32))?;
         let class = self.classes.get_mut(class_index as usize)?;
-        if class.free == FREE_END {
-            class.grow();
-        }
-        let index = class.free;
-        let meta = class.meta.get_mut(index as usize)?;
-        class.free = meta.count;
-        *meta = Meta { len: u32::try_from(len).ok()?, count: 1 };
+        let index = class.take(u32::try_from(len).ok()?)?;
         self.held += 1;
         Some(FrameId(u32::from(class_index) << CLASS_SHIFT | index))
     }
@@ -157,41 +242,39 @@ impl FramePool {
     }
 
     pub(crate) fn bytes(&self, frame: FrameId) -> &[u8] {
-        let Some(class) = self.classes.get(frame.class()) else { return &[] };
-        let (chunk, range) = class.range(frame.index());
-        class.chunks.get(chunk).and_then(|chunk| chunk.get(range)).unwrap_or_default()
+        self.classes
+            .get(frame.class())
+            .and_then(|class| class.range(frame.index()))
+            .and_then(|(chunk, range)| chunk.bytes.get(range))
+            .unwrap_or_default()
     }
 
     /// For its only holder, before anybody was sent it.
     pub(crate) fn bytes_mut(&mut self, frame: FrameId) -> &mut [u8] {
         let Some(class) = self.classes.get_mut(frame.class()) else { return &mut [] };
-        let (chunk, range) = class.range(frame.index());
-        class.chunks.get_mut(chunk).and_then(|chunk| chunk.get_mut(range)).unwrap_or_default()
+        let Some((_, range)) = class.range(frame.index()) else { return &mut [] };
+        let chunk = class.chunks.get_mut((frame.index() / class.per_chunk) as usize);
+        chunk.and_then(|chunk| chunk.bytes.get_mut(range)).unwrap_or_default()
     }
 
     /// One more holder.
     pub(crate) fn hold(&mut self, frame: FrameId) {
-        if let Some(meta) = self.meta(frame) {
+        let class = self.classes.get_mut(frame.class());
+        if let Some(meta) = class.and_then(|class| class.meta(frame.index())) {
             meta.count += 1;
         }
     }
 
     /// One holder less; the last one frees it.
     pub(crate) fn release(&mut self, frame: FrameId) {
-        let index = frame.index();
         let Some(class) = self.classes.get_mut(frame.class()) else { return };
-        let Some(meta) = class.meta.get_mut(index as usize) else { return };
+        let Some(meta) = class.meta(frame.index()) else { return };
         debug_assert!(meta.count > 0, "a free frame is not released");
         meta.count -= 1;
         if meta.count == 0 {
-            meta.count = class.free;
-            class.free = index;
+            class.free(frame.index());
             self.held -= 1;
         }
-    }
-
-    fn meta(&mut self, frame: FrameId) -> Option<&mut Meta> {
-        self.classes.get_mut(frame.class())?.meta.get_mut(frame.index() as usize)
     }
 }
 
@@ -210,6 +293,29 @@ mod tests {
         let second = pool.copy(b"second").unwrap();
         assert_eq!(first, second);
         assert_eq!(pool.bytes(second), b"second");
+    }
+
+    #[test]
+    fn memory_of_a_burst_is_given_back() {
+        let mut pool = FramePool::new();
+        let burst: Vec<FrameId> = (0..10_000).map(|_| pool.copy(&[7; 200]).unwrap()).collect();
+        let chunks = |pool: &FramePool| {
+            let class = &pool.classes[class_of(200)];
+            class.chunks.iter().filter(|chunk| !chunk.bytes.is_empty()).count()
+        };
+        let at_peak = chunks(&pool);
+        let (kept, freed) = burst.split_at(3);
+        for frame in freed.iter().rev() {
+            pool.release(*frame);
+        }
+        assert!(at_peak > 30 && chunks(&pool) <= 2, "{at_peak}, then {}", chunks(&pool));
+        for frame in kept {
+            assert_eq!(pool.bytes(*frame), [7; 200]);
+        }
+        let again: Vec<FrameId> = (0..10_000).map(|_| pool.copy(&[8; 200]).unwrap()).collect();
+        assert_eq!(chunks(&pool), at_peak);
+        assert!(again.iter().all(|frame| pool.bytes(*frame) == [8; 200]));
+        assert_eq!(pool.held(), 10_003);
     }
 
     #[test]

@@ -65,7 +65,17 @@ impl Shard {
     fn await_answer(&mut self, key: ConnKey) {
         if let Some(conn) = self.conns.get_mut(key) {
             conn.awaiting += 1;
+            conn.reads += 1;
         }
+    }
+
+    /// One read less without an answer: the next may go on.
+    pub(crate) fn answered_read(&mut self, now: Now, key: ConnKey, fx: &mut Effects) {
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.reads = conn.reads.saturating_sub(1);
+            self.is_resuming |= conn.is_paused;
+        }
+        self.answered(now, key, fx);
     }
 
     /// A page from the store.
@@ -98,7 +108,7 @@ impl Shard {
         }
         let pulled = Pulled { conversation, next, is_complete: is_complete.into() };
         self.send(now, key, correlation, Event::Pulled(pulled), fx);
-        self.answered(now, key, fx);
+        self.answered_read(now, key, fx);
     }
 
     /// Durability `none`, at the conversation's home: a page from memory.
@@ -140,7 +150,7 @@ impl Shard {
             self.push(now, key, frame, fx);
         }
         if is_last {
-            self.answered(now, key, fx);
+            self.answered_read(now, key, fx);
         }
     }
 
@@ -266,6 +276,6 @@ impl Shard {
         let next = heads.last().map_or(after, |(conversation, _)| *conversation);
         let end = ConversationsEnd { next, is_complete: is_complete.into() };
         self.send(now, key, correlation, Event::ConversationsEnd(end), fx);
-        self.answered(now, key, fx);
+        self.answered_read(now, key, fx);
     }
 }

@@ -41,6 +41,10 @@ pub const CONN_AWAITING_MAX: u16 = 1024;
 /// A paused connection goes on below this many: half, so that it does not stop and go for every answer.
 pub const CONN_AWAITING_LOW: u16 = CONN_AWAITING_MAX / 2;
 
+/// Reads of one connection without an answer; beyond it, or while more than a page is queued for it, its next read waits.
+/// Four pages are half of the queue's bound: whoever pulls is held back and never closed for it.
+pub const CONN_READS_MAX: u8 = 4;
+
 /// Appends without an answer: 80 ms of a shard at 100,000 messages per second, which is many group commits.
 pub const STORE_APPENDS_MAX: u32 = 8192;
 
@@ -94,3 +98,7 @@ const _: () = assert!(IDLE_SESSION_BYTES <= 256);
 /// Promise 5: 5,000 texts of 128 bytes fit into one queue. A text frame is its body and 72 bytes.
 const _: () = assert!(5_000 * charge_of(128 + 72) <= CONN_QUEUE_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX > 2 * FRAME_BYTES_MAX);
+// A page is charged by buffer class, which is less than half as much again for texts of 128 bytes and more.
+const _: () = assert!(
+    (CONN_READS_MAX as usize + 1) * PAGE_BYTES_MAX / 2 * 3 <= CONN_QUEUE_BYTES_MAX as usize
+);

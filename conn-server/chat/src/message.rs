@@ -340,7 +340,11 @@ impl Shard {
     ) {
         let message = (refusal.kind, refusal.client_message_id);
         self.reject_message(now, key, refusal.correlation, message, refusal.reject, fx);
-        self.answered(now, key, fx);
+        if matches!(refusal.kind, Kind::Pull | Kind::Conversations) {
+            self.answered_read(now, key, fx);
+        } else {
+            self.answered(now, key, fx);
+        }
     }
 
     /// One command less without an answer.

@@ -4,7 +4,7 @@ use wire::{Command, FrameError, FrameView, Message, Reject, split_frame};
 
 use crate::conn::{ConnKey, NONE, Phase};
 use crate::effects::Effects;
-use crate::limits::{CONN_AWAITING_LOW, CONN_AWAITING_MAX};
+use crate::limits::{CONN_AWAITING_LOW, CONN_AWAITING_MAX, CONN_READS_MAX, PAGE_BYTES_MAX};
 use crate::shard::Shard;
 use crate::time::Now;
 use crate::timers::tick_of;
@@ -80,18 +80,21 @@ impl Shard {
         }
     }
 
-    /// Whether a command has to wait for credit: one that may cause mail, or one more beyond the unanswered.
+    /// Whether a command has to wait: one that may cause mail for credit, any for the answers to those before it, and a
+    /// read until the pages before it are read.
     fn must_wait(&self, key: ConnKey, command: &Command<'_>) -> bool {
+        let Some(conn) = self.conns.get(key) else { return false };
         match command {
             Command::Heartbeat | Command::Logout => false,
             Command::Login(_) | Command::LeaveRoom(_) => self.outbox.is_choked(),
-            Command::SendText(_)
-            | Command::SendRoom(_)
-            | Command::JoinRoom(_)
-            | Command::Pull(_)
-            | Command::Conversations(_) => {
+            Command::SendText(_) | Command::SendRoom(_) | Command::JoinRoom(_) => {
+                self.outbox.is_choked() || conn.awaiting >= CONN_AWAITING_MAX
+            }
+            Command::Pull(_) | Command::Conversations(_) => {
                 self.outbox.is_choked()
-                    || self.conns.get(key).is_some_and(|conn| conn.awaiting >= CONN_AWAITING_MAX)
+                    || conn.awaiting >= CONN_AWAITING_MAX
+                    || conn.reads >= CONN_READS_MAX
+                    || conn.queue.bytes as usize > PAGE_BYTES_MAX
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::counters::{Counters, Gauges};
 use crate::directory::Directory;
 use crate::effects::Effects;
 use crate::frame_pool::FramePool;
-use crate::limits::CONNECTIONS_MAX;
+use crate::limits::{CONNECTIONS_MAX, PAGE_BYTES_MAX};
 use crate::mail::{self, MailBatch};
 use crate::message::Parked;
 use crate::outbox::Outbox;
@@ -118,6 +118,9 @@ impl Shard {
         let before = conn.queue.bytes;
         self.nodes.sent(&mut conn.queue, &mut self.pool, bytes);
         self.queued_bytes -= u64::from(before - conn.queue.bytes);
+        let has_read =
+            before as usize > PAGE_BYTES_MAX && conn.queue.bytes as usize <= PAGE_BYTES_MAX;
+        self.is_resuming |= conn.is_paused && has_read;
         if conn.queue.is_empty() {
             conn.is_flushing = false;
             if conn.phase == Phase::Closing {
@@ -127,6 +130,7 @@ impl Shard {
             conn.is_flushing = true;
             fx.flush.push(key);
         }
+        self.resume_paused(now, fx);
     }
 
     /// What to send now; `false` if there is nothing, or if a send is in flight.

@@ -430,3 +430,31 @@ fn notes_to_oneself_are_kept_and_pushed_to_nobody() {
         assert_eq!(world.peer(a).texts(), [(1, "note".into())]);
     }
 }
+
+#[test]
+fn whoever_pulls_more_than_it_reads_is_held_back_and_not_closed() {
+    for durability in ALL {
+        let mut world = World::with(1, durability);
+        let (a, b) = (world.login(1, 0), world.login(2, 0));
+        for id in 1..=200 {
+            world.peer(a).text(2, id, &"x".repeat(10_000));
+            world.run();
+        }
+        world.links[b].window = 0;
+        for _ in 0..100 {
+            world.peer(b).pull(private(1, 2), 0, 256);
+        }
+        world.peer(b).command(Command::Heartbeat);
+        world.run();
+        assert!(world.links[b].is_paused);
+        let queued = world.shard(0).gauges(world.now).queued_bytes;
+        assert!(queued < 2 << 20, "{queued} bytes are queued");
+        world.links[b].window = usize::MAX;
+        world.run();
+        let news = world.peer(b).news();
+        let pages = news.iter().filter(|seen| matches!(seen, Seen::Pulled { .. })).count();
+        assert_eq!(pages, 100);
+        assert!(news.contains(&Seen::HeartbeatAck));
+        assert_eq!(world.shard(0).counters().slow_closed, 0);
+    }
+}
