@@ -97,7 +97,8 @@ impl ServerConfig {
             linger_timeout: Duration::from_secs(5),
             reconnect_window: Duration::from_secs(30),
             store_stall: Duration::from_secs(2),
-            history_bytes_max: 64 * 1024 * 1024,
+            // Some ten thousand texts, and within the 8 MiB that a shard may take at its start.
+            history_bytes_max: 2 * 1024 * 1024,
             drain_timeout: Duration::from_secs(30),
             seed: unix_ms(),
         }

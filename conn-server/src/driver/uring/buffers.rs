@@ -17,7 +17,8 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 /// The one buffer group of a ring.
 pub(super) const GROUP: u16 = 0;
 
-/// Anonymous zeroed memory, page-aligned; pages cost nothing until they are touched.
+/// Anonymous zeroed memory, page-aligned, all of it there from the start: no page fault in the middle of a burst, and the
+/// memory that a connection adds can be told from what the node needs anyway.
 #[derive(Debug)]
 struct Mapping {
     start: NonNull<u8>,
@@ -26,7 +27,8 @@ struct Mapping {
 
 impl Mapping {
     fn new(len: usize) -> io::Result<Self> {
-        let (access, kind) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+        let (access, kind) =
+            (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::POPULATE);
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no existing memory.
         let start = unsafe { mmap_anonymous(ptr::null_mut(), len, access, kind) }?;
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mmap gave null"))?;
