@@ -4,6 +4,7 @@
 use std::ffi::CStr;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -34,6 +35,19 @@ pub fn begin(process_name: &CStr) {
         .with_writer(io::stderr)
         .with_ansi(false)
         .try_init();
+}
+
+/// How `main` ends: success, or the error and its causes in one line on stderr. A backtrace would tell an operator who
+/// mistyped an argument nothing.
+#[must_use]
+pub fn end(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}"); // Nobody reads it: the exit code says it too.
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Says on stdout, in one line, that the server serves and where.

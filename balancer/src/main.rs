@@ -1,10 +1,12 @@
 //! The balancer's process: arguments in, exit code out.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> anyhow::Result<()> {
-    balancer::run(balancer::Args::parse())
+fn main() -> ExitCode {
+    balancer::launch::end(balancer::run(balancer::Args::parse()))
 }

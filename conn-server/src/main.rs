@@ -1,10 +1,12 @@
 //! The node's process: arguments in, exit code out.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> anyhow::Result<()> {
-    conn_server::run(conn_server::Args::parse())
+fn main() -> ExitCode {
+    balancer::launch::end(conn_server::run(conn_server::Args::parse()))
 }
