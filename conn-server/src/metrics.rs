@@ -200,7 +200,7 @@ mod tests {
 
     fn shard(number: u16) -> ShardSnapshot {
         let mut lateness = LagHistogram::default();
-        lateness.record(std::time::Duration::from_micros(3));
+        lateness.record(Duration::from_micros(3));
         ShardSnapshot {
             shard: wire::ShardId(number),
             chat: chat::Counters { logins: 7 + u64::from(number), ..Default::default() },

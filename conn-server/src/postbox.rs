@@ -162,3 +162,151 @@ const fn ticket(request: &StoreRequest) -> Ticket {
         StoreRequest::Conversations(page) => page.ticket,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chat::{ConnKey, Durability, HeadOf, Now, Shard};
+    use wire::token::{Token, TokenKey};
+    use wire::{Command, ConversationId, Epoch, Login, Message as Frame, UserId, home_of_user};
+
+    use super::*;
+    use crate::config::ServerConfig;
+    use crate::lane::StoreLane;
+    use crate::limits::{INBOX_MESSAGES_MAX, STORE_BATCHES_MAX};
+
+    const HERE: ShardId = ShardId(0);
+    const PEER: ShardId = ShardId(1);
+
+    /// A shard whose every new login is mail for its peer: only a core can write mail.
+    struct Source {
+        shard: Shard,
+        fx: Effects,
+        key: TokenKey,
+        user: u64,
+    }
+
+    impl Source {
+        fn new() -> Self {
+            let key = TokenKey::new(&[1; 32]).unwrap();
+            let config = ServerConfig::new("postbox", key.clone());
+            let config = chat::Config {
+                shard: HERE,
+                shards: 2,
+                node: config.name,
+                incarnation: 1,
+                token_key: config.token_key,
+                shard_ports: vec![1, 2],
+                durability: Durability::Commit,
+                message_id_base: 0,
+                connections_max: 100,
+                body_bytes_max: config.body_bytes_max,
+                heartbeat_interval: Duration::from_secs(1),
+                heartbeat_timeout: Duration::from_secs(3),
+                login_timeout: Duration::from_secs(1),
+                flush_timeout: Duration::from_secs(1),
+                linger_timeout: Duration::from_secs(1),
+                reconnect_window: Duration::from_secs(1),
+                store_stall: Duration::from_secs(1),
+                history_bytes_max: 0,
+                seed: 1,
+            };
+            Self { shard: Shard::new(config), fx: Effects::new(HERE, 2), key, user: 0 }
+        }
+
+        /// One more login of a user who lives at the peer.
+        fn write(&mut self) {
+            let next = (self.user + 1..).find(|&user| home_of_user(UserId(user), 2) == PEER);
+            self.user = next.unwrap();
+            let user = UserId(self.user);
+            let token = Token { user, epoch: Epoch(1), incarnation: 1, expires_ms: u64::MAX };
+            let token = self.key.mint(&token, "postbox");
+            let mut frame = Vec::new();
+            assert!(
+                Frame::Command(Command::Login(Login { token: &token })).append_to(0, &mut frame)
+            );
+            let now = Now::default();
+            let key: ConnKey = self.shard.handle_accept(now, &mut self.fx).unwrap();
+            self.shard.handle_receive(now, key, &mut frame, &mut self.fx);
+            assert!(!self.fx.mail[1].is_empty());
+        }
+    }
+
+    #[test]
+    fn mail_for_a_full_inbox_is_kept_and_merged() {
+        let mesh = Mesh::new(2).unwrap();
+        let inbox = mesh.inbox(PEER).unwrap();
+        let (mut source, mut counters) = (Source::new(), IoCounters::default());
+        let mut postbox = Postbox::new(HERE, 2, None);
+        for _ in 0..INBOX_MESSAGES_MAX {
+            mesh.post(PEER, Message::Look).unwrap();
+        }
+        source.write();
+        let first = source.fx.mail[1].len();
+        postbox.post(&mesh, &mut source.fx, &mut counters);
+        source.write();
+        let second = source.fx.mail[1].len();
+        postbox.post(&mesh, &mut source.fx, &mut counters);
+        assert_eq!((counters.mail_kept, counters.mail_posts), (2, 0));
+        assert!(!postbox.is_clear() && source.fx.mail[1].is_empty());
+        while inbox.take().is_some() {}
+        // Nothing new to say, and yet what was kept goes.
+        postbox.post(&mesh, &mut source.fx, &mut counters);
+        assert!(postbox.is_clear());
+        let Some(Message::Mail(batch)) = inbox.take() else { panic!("the mail arrives") };
+        assert_eq!(batch.len(), first + second);
+        assert!(inbox.take().is_none(), "once");
+    }
+
+    fn ask(fx: &mut Effects, number: u32) {
+        fx.store.requests.push(StoreRequest::Head(HeadOf {
+            ticket: Ticket::new(number, 0),
+            conversation: ConversationId::default(),
+        }));
+    }
+
+    fn numbers<'a>(requests: impl IntoIterator<Item = &'a StoreRequest>) -> Vec<Ticket> {
+        requests.into_iter().map(ticket).collect()
+    }
+
+    #[test]
+    fn requests_for_a_full_store_are_kept_in_order() {
+        let mesh = Mesh::new(1).unwrap();
+        let (sender, lane) = StoreLane::new(&mesh);
+        let (mut fx, mut counters) = (Effects::new(HERE, 1), IoCounters::default());
+        let mut postbox = Postbox::new(HERE, 1, Some(sender));
+        let count = u32::try_from(STORE_BATCHES_MAX).unwrap() + 3;
+        for number in 0..count {
+            ask(&mut fx, number);
+            postbox.post(&mesh, &mut fx, &mut counters);
+        }
+        assert_eq!(counters.store_kept, 3);
+        assert!(!postbox.is_clear());
+        let mut seen = numbers(&lane.recv().unwrap().batch.requests);
+        postbox.post(&mesh, &mut fx, &mut counters);
+        assert!(postbox.is_clear());
+        while let Ok(mail) = lane.try_recv() {
+            seen.extend(numbers(&mail.batch.requests));
+        }
+        assert_eq!(seen, (0..count).map(|number| Ticket::new(number, 0)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_store_that_has_gone_is_answered_for_in_order() {
+        let mesh = Mesh::new(1).unwrap();
+        let (sender, lane) = StoreLane::new(&mesh);
+        let (mut fx, mut counters) = (Effects::new(HERE, 1), IoCounters::default());
+        let mut postbox = Postbox::new(HERE, 1, Some(sender));
+        drop(lane);
+        for number in 0..3 {
+            ask(&mut fx, number);
+            postbox.post(&mesh, &mut fx, &mut counters);
+        }
+        let lost = postbox.take_lost();
+        let tickets: Vec<_> = lost.iter().map(|outcome| outcome.ticket).collect();
+        assert_eq!(tickets, (0..3).map(|number| Ticket::new(number, 0)).collect::<Vec<_>>());
+        assert!(lost.iter().all(|outcome| outcome.result == Err(StoreFault::Busy)));
+        assert!(!postbox.has_lost() && counters.store_lost == 3);
+    }
+}
