@@ -81,6 +81,7 @@ impl Samples {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     at: Instant,
+    incarnation: Option<u64>,
     samples: Result<Samples, String>,
     process: Option<Result<(f64, u64), String>>,
 }
@@ -146,7 +147,9 @@ impl Probe {
             .map(|page| Samples::parse(&String::from_utf8_lossy(&page)))
             .map_err(|error| format!("{}: {error}", self.metrics));
         let process = self.pid.map(|pid| Ok((process_seconds(pid)?, process_rss_bytes(pid)?)));
-        Snapshot { at: Instant::now(), samples, process }
+        let at = Instant::now();
+        let incarnation = self.info().ok().map(|info| info.incarnation);
+        Snapshot { at, incarnation, samples, process }
     }
 }
 
@@ -251,7 +254,13 @@ impl ServerFigures {
             .into_iter()
             .filter_map(|snapshot| snapshot.samples.as_ref().err().cloned());
         figures.missing.extend(failed);
-        figures.measure(start, end, outcome);
+        if start.incarnation == end.incarnation {
+            figures.measure(start, end, outcome);
+        } else {
+            figures.missing.push(
+                "the node was started anew in the measured phase: its counters began again".into(),
+            );
+        }
         figures
     }
 

@@ -8,7 +8,12 @@ use crate::sample::outcome;
 
 fn snapshot(page: &str, after: Duration, process: Option<(f64, u64)>) -> Snapshot {
     let at = origin() + after;
-    Snapshot { at, samples: Ok(Samples::parse(page)), process: process.map(Ok) }
+    Snapshot {
+        at,
+        incarnation: Some(9),
+        samples: Ok(Samples::parse(page)),
+        process: process.map(Ok),
+    }
 }
 
 fn origin() -> Instant {
@@ -87,6 +92,16 @@ fn what_was_not_measured_is_missing_and_says_why() {
 }
 
 #[test]
+fn a_node_that_was_started_anew_has_no_figures_over_the_phase() {
+    let start = snapshot(START, Duration::ZERO, None);
+    let mut end = snapshot(END, Duration::from_secs(10), None);
+    end.incarnation = Some(10);
+    let figures = ServerFigures::over(Some(&info()), Some(&start), Some(&end), &outcome(|_| {}));
+    assert_eq!((figures.cpu_s, figures.rss_bytes), (None, None));
+    assert!(figures.missing[0].contains("started anew"));
+}
+
+#[test]
 fn the_kernels_figures_are_compared_with_the_nodes() {
     let compare = |cpu_end: f64, rss: u64| {
         let start = snapshot(START, Duration::ZERO, Some((1.0, rss)));
@@ -106,7 +121,8 @@ fn a_probe_reads_the_admin_port() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let server = std::thread::spawn(move || {
-        for body in [r#"{"name":"n1","incarnation":9,"shards":2,"new_field":1}"#, START] {
+        let about = r#"{"name":"n1","incarnation":9,"shards":2,"new_field":1}"#;
+        for body in [about, START, about] {
             let (mut conn, _) = listener.accept().unwrap();
             let mut request = [0; 4096];
             let count = conn.read(&mut request).unwrap();
@@ -123,6 +139,7 @@ fn a_probe_reads_the_admin_port() {
     assert_eq!((info.name.as_str(), info.incarnation, info.shards), ("n1", 9, 2));
     let snapshot = probe.snapshot();
     assert_eq!(snapshot.metric("cpu_seconds_total"), Some(1.5));
+    assert_eq!(snapshot.incarnation, Some(9));
     assert!(snapshot.process().is_some_and(|(_, rss)| rss > 0));
     server.join().unwrap();
 }
