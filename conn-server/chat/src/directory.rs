@@ -20,6 +20,8 @@ pub(crate) struct Entry {
     keep_until_s: u32,
     /// Why the session before was cut, as a code; zero if it was not.
     cut: u8,
+    /// It stands in the list of closed sessions, once however often its user comes and goes.
+    is_listed: bool,
 }
 
 /// A connection reference that is never zero, so that an entry without a session costs nothing more.
@@ -73,7 +75,13 @@ impl Directory {
             return Claimed::Full;
         }
         let session = Occupant::new(claim.conn);
-        let fresh = Entry { epoch: claim.epoch, session, keep_until_s: claim.keep_until_s, cut: 0 };
+        let fresh = Entry {
+            epoch: claim.epoch,
+            session,
+            keep_until_s: claim.keep_until_s,
+            cut: 0,
+            is_listed: false,
+        };
         let Some(entry) = self.entries.get_mut(&claim.user.0) else {
             self.entries.insert(claim.user.0, fresh);
             return Claimed::Granted { replaced: None, cut: 0 };
@@ -81,7 +89,7 @@ impl Directory {
         if claim.epoch <= entry.epoch {
             return Claimed::Stale;
         }
-        let before = core::mem::replace(entry, fresh);
+        let before = core::mem::replace(entry, Entry { is_listed: entry.is_listed, ..fresh });
         Claimed::Granted { replaced: before.session.map(Occupant::conn), cut: before.cut }
     }
 
@@ -96,7 +104,9 @@ impl Directory {
         if cut != 0 {
             entry.keep_until_s = entry.keep_until_s.max(now_s + CUT_REASON_KEPT_S);
         }
-        self.closed.push_back((user.0, entry.keep_until_s));
+        if !core::mem::replace(&mut entry.is_listed, true) {
+            self.closed.push_back((user.0, entry.keep_until_s));
+        }
     }
 
     /// The user's connection.
@@ -113,11 +123,13 @@ impl Directory {
                 Some(_) | None => return,
             }
             let Some((user, _)) = self.closed.pop_front() else { return };
-            if let Some(entry) = self.entries.get(&user)
-                && entry.session.is_none()
-                && entry.keep_until_s <= now_s
-            {
+            let Some(entry) = self.entries.get_mut(&user) else { continue };
+            if entry.session.is_some() {
+                entry.is_listed = false;
+            } else if entry.keep_until_s <= now_s {
                 self.entries.remove(&user);
+            } else {
+                self.closed.push_back((user, entry.keep_until_s));
             }
         }
     }
