@@ -75,11 +75,14 @@ pub(super) const SLEEP_NS_MAX: u64 = 20_000_000;
 /// The sleep while somebody else works on grants.
 pub(super) const GRANT_POLL_NS: u64 = 1_000_000;
 
-/// How long an interrupted run waits for what is under way.
+/// How long an interrupted run waits for what is under way, and then for goodbyes.
 pub(super) const INTERRUPTED_DRAIN_NS: u64 = 2_000_000_000;
 
-/// How long logouts may take. Then the connections are just closed.
-pub(super) const CLOSE_NS_MAX: u64 = 10_000_000_000;
+/// How long the logouts may go without a goodbye. Then the connections that are left are just closed.
+pub(super) const CLOSE_STALL_NS_MAX: u64 = 10_000_000_000;
+
+/// Goodbyes that are awaited at once: a client here and there logs out, not a hundred thousand in one moment.
+pub(super) const LEAVING_MAX: u32 = 4_096;
 
 /// How long the end of all operations is waited for before their memory is given up instead of freed.
 pub(super) const TEARDOWN_NS_MAX: u64 = 5_000_000_000;

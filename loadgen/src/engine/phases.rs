@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::Engine;
 use super::clock::ThreadCost;
 use super::conn::State;
-use super::limits::{CLOSE_NS_MAX, INTERRUPTED_DRAIN_NS, SLEEP_NS_MAX, STARTS_PER_TURN};
+use super::limits::{
+    CLOSE_STALL_NS_MAX, INTERRUPTED_DRAIN_NS, LEAVING_MAX, SLEEP_NS_MAX, STARTS_PER_TURN,
+};
 use super::send_pool::Writer;
 use crate::plan::Phase;
 
@@ -162,15 +164,24 @@ impl Engine<'_> {
         if !self.plan.logout || self.established == 0 {
             return Ok(());
         }
-        let end_ns = self.clock.now_ns() + CLOSE_NS_MAX;
-        let mut next = 0;
+        let start_ns = self.clock.now_ns();
+        let mut end_ns = start_ns + CLOSE_STALL_NS_MAX;
+        let (mut next, mut left) = (0, self.established + self.leaving);
         loop {
             let now_ns = self.clock.now_ns();
+            if self.established + self.leaving < left {
+                left = self.established + self.leaving;
+                end_ns = now_ns + CLOSE_STALL_NS_MAX;
+            }
             let is_over = next == self.conns.len() && self.leaving == 0;
-            if is_over || now_ns >= end_ns {
+            let is_urgent = self.is_stopped() && now_ns >= start_ns + INTERRUPTED_DRAIN_NS;
+            if is_over || is_urgent || now_ns >= end_ns {
                 break;
             }
             for _ in 0..STARTS_PER_TURN {
+                if self.leaving >= LEAVING_MAX {
+                    break;
+                }
                 let Some(conn) = self.conns.get_mut(next) else { break };
                 if conn.state == State::Ready {
                     let mut writer = Writer { pool: &mut self.pool, out: &mut conn.out };
@@ -183,11 +194,12 @@ impl Engine<'_> {
                 }
                 next += 1;
             }
-            self.turn(if next < self.conns.len() { now_ns } else { end_ns })?;
+            let may_go_on = next < self.conns.len() && self.leaving < LEAVING_MAX;
+            self.turn(if may_go_on { now_ns } else { end_ns })?;
         }
         if self.leaving > 0 {
             let key = "no goodbye after the logout".to_owned();
-            self.tally.disconnects.insert(key, u64::from(self.leaving));
+            self.tally.disconnects.insert(key, u64::from(self.leaving + self.established));
         }
         Ok(())
     }
