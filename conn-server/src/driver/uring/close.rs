@@ -3,6 +3,7 @@
 //! slot is free only after the close's own completion.
 
 use chat::ConnKey;
+use rustix::net::Shutdown;
 
 use super::Driver;
 use super::ring::Completion;
@@ -11,27 +12,56 @@ use super::token::{Op, Token};
 use crate::host::Host;
 
 impl Driver<'_> {
-    /// Sends FIN on a connection whose queue is written.
+    /// Sends FIN on a connection whose queue is written. The ring's own shutdown would go through a worker thread, so the
+    /// socket is borrowed for a moment and shut down by an ordinary call.
     pub(super) fn shutdown(&mut self, host: &mut Host, key: ConnKey) {
         if let Some(slot) = self.slots.of(key)
             && !slot.is(State::SHUTDOWN.with(State::BROKEN).with(State::ABORTED))
         {
             slot.set(State::SHUTDOWN);
-            self.ring.shutdown(slot.file, Token::conn(Op::Shutdown, key), &mut host.counters);
+            self.ring.borrow(slot.file, Token::conn(Op::Borrow, key), &mut host.counters);
         }
     }
 
-    /// FIN is on its way, or could not be sent.
-    pub(super) fn on_shutdown(&mut self, host: &mut Host, completion: Completion) {
+    /// The socket is here: send FIN, and give it back by dropping it. Without it (Linux before 6.8, or no descriptor
+    /// free) the ring's own shutdown has to do.
+    pub(super) fn on_borrowed(&mut self, host: &mut Host, completion: Completion) {
         let key = completion.token.key();
+        let socket = completion.descriptor();
         let Some(slot) = self.slots.of(key) else {
             host.counters.stale += 1;
             return;
         };
+        let result = match socket {
+            Ok(socket) => rustix::net::shutdown(&socket, Shutdown::Write)
+                .map_or_else(|error| -error.raw_os_error(), |()| 0),
+            Err(_) if !slot.is(State::ABORTED) => {
+                let token = Token::conn(Op::Shutdown, key);
+                self.ring.shutdown(slot.file, token, &mut host.counters);
+                return;
+            }
+            Err(error) => -error,
+        };
+        self.on_fin(host, key, result);
+    }
+
+    /// The ring's own shutdown has ended.
+    pub(super) fn on_shutdown(&mut self, host: &mut Host, completion: Completion) {
+        let key = completion.token.key();
+        if self.slots.of(key).is_some() {
+            self.on_fin(host, key, completion.result);
+        } else {
+            host.counters.stale += 1;
+        }
+    }
+
+    /// FIN is on its way, or could not be sent.
+    fn on_fin(&mut self, host: &mut Host, key: ConnKey, result: i32) {
+        let Some(slot) = self.slots.of(key) else { return };
         slot.clear(State::SHUTDOWN);
         if slot.is(State::ABORTED) {
             self.close_if_done(host, key);
-        } else if completion.result < 0 {
+        } else if result < 0 {
             self.on_broken(host, key);
         }
     }
@@ -55,37 +85,41 @@ impl Driver<'_> {
         self.close_if_done(host, key);
     }
 
-    /// Cancel by descriptor is safe here: it is this connection's until the close, which is submitted later.
+    /// By user data, which the kernel finds in a hash; a cancel by descriptor would walk all that is in flight, once per
+    /// connection of a mass close.
     fn cancel_in_flight(&mut self, host: &mut Host, key: ConnKey) {
-        if let Some(slot) = self.slots.of(key)
-            && slot.is(State::RECEIVE.with(State::SEND))
-            && !slot.is(State::CANCEL)
-        {
-            slot.set(State::CANCEL);
-            host.counters.cancels += 1;
-            let token = Token::conn(Op::Cancel, key);
-            self.ring.cancel_file(slot.file, token, &mut host.counters);
-        }
-    }
-
-    /// The cancel is done; whether it hit is told by the targets' own completions, in any order. What is still in flight
-    /// after the next ones was missed.
-    pub(super) fn on_cancelled(&mut self, completion: Completion) {
-        let key = completion.token.key();
-        if let Some(slot) = self.slots.of(key) {
-            slot.clear(State::CANCEL);
-            if slot.is(State::RECEIVE.with(State::SEND)) {
-                self.missed.push(key);
+        let Some(slot) = self.slots.of(key) else { return };
+        let token = Token::conn(Op::Cancel, key);
+        for (state, op) in [(State::RECEIVE, Op::Receive), (State::SEND, Op::Send)] {
+            if slot.is(state) {
+                host.counters.cancels += 1;
+                self.ring.cancel(Token::conn(op, key), token, &mut host.counters);
             }
         }
     }
 
-    /// Repeats cancels that missed: the target may have been between two states when the first one looked.
+    /// The cancel is done; whether it hit is told by the target's own completion, which may come before or after. A cancel
+    /// that did not find its target is looked at again when that would have come.
+    pub(super) fn on_cancelled(&mut self, completion: Completion) {
+        let key = completion.token.key();
+        if completion.result < 0
+            && let Some(slot) = self.slots.of(key)
+            && slot.is(State::RECEIVE.with(State::SEND))
+        {
+            self.missed.push(key);
+        }
+    }
+
+    /// Repeats cancels that missed although all completions have been seen: the target was between two states when the
+    /// first one looked. By descriptor now, which is safe: it is this connection's until the close, which is submitted
+    /// later.
     pub(super) fn repeat_missed(&mut self, host: &mut Host) {
         for key in std::mem::take(&mut self.missed) {
             let Some(slot) = self.slots.of(key) else { continue };
-            if slot.is(State::ABORTED) {
-                self.cancel_in_flight(host, key);
+            if slot.is(State::ABORTED) && slot.is(State::RECEIVE.with(State::SEND)) {
+                host.counters.cancels += 1;
+                let token = Token::conn(Op::Cancel, key);
+                self.ring.cancel_file(slot.file, token, &mut host.counters);
             } else if slot.is(State::PAUSED) && slot.is(State::RECEIVE) {
                 self.pause(host, key);
             }

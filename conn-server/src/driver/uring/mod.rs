@@ -96,7 +96,8 @@ pub(crate) fn run(host: &mut Host, io: UringIo, ready: impl FnOnce()) -> io::Res
         if let Phase::Over(end) = host.phase {
             return Ok(end);
         }
-        let enter = match host.wait(driver.has_work(), driver.accepting.gate.retry_at()) {
+        let enter = match host.wait(driver.ring.has_completions(), driver.accepting.gate.retry_at())
+        {
             Wait::Poll => Enter::Poll,
             Wait::Sleep(timeout) => Enter::Wait(timeout),
         };
@@ -112,7 +113,7 @@ struct Driver<'r> {
     sends: SendArena,
     accepting: Accepting,
     starved: Starved,
-    /// Cancels to be looked at again after the next completions.
+    /// Cancels that did not find their target, to be looked at when all completions have been reaped.
     missed: Vec<ConnKey>,
 }
 
@@ -121,8 +122,8 @@ impl<'r> Driver<'r> {
         let ring = Ring::new(uring);
         ring.submitter().register_files_sparse(io.files)?;
         let buffers = Buffers::new(ring.submitter(), io.config.buffers, io.config.buffer_bytes)?;
-        // FIN goes through the kernel's worker threads (io_uring forces it there); a mass of them must not become a mass
-        // of threads. Best effort: the limit is an economy.
+        // For what has to go through the kernel's worker threads all the same: a mass of it must not become a mass of
+        // threads. Best effort: the limit is an economy.
         let _ = ring.submitter().register_iowq_max_workers(&mut [1, 1]);
         let mut driver = Self {
             ring,
@@ -138,19 +139,15 @@ impl<'r> Driver<'r> {
         Ok(driver)
     }
 
-    fn has_work(&self) -> bool {
-        self.ring.has_completions() || !self.missed.is_empty()
-    }
-
     /// Handles the completions that are there, up to a turn's worth.
     fn reap(&mut self, host: &mut Host) {
-        if !self.missed.is_empty() {
-            self.repeat_missed(host);
-        }
         for _ in 0..EVENTS_PER_TURN_MAX {
             let Some(completion) = self.ring.reap() else { break };
             host.counters.cqes += 1;
             self.dispatch(host, completion);
+        }
+        if !self.missed.is_empty() && !self.ring.has_completions() {
+            self.repeat_missed(host);
         }
     }
 
@@ -169,6 +166,7 @@ impl<'r> Driver<'r> {
             }
             Some(Op::Close) => self.on_closed(host, completion),
             Some(Op::Shed) => self.accepting.gate.on_file_free(host),
+            Some(Op::Borrow) => self.on_borrowed(host, completion),
             Some(Op::Shutdown) => self.on_shutdown(host, completion),
             Some(Op::Cancel) => self.on_cancelled(completion),
             Some(Op::Pause) => self.on_paused(completion),

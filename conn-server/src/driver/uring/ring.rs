@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
@@ -83,6 +83,15 @@ impl Completion {
     /// Whether the operation goes on and will complete again.
     pub(super) fn has_more(self) -> bool {
         cqueue::more(self.flags)
+    }
+
+    /// The descriptor that came with it (of a borrow), or the error.
+    pub(super) fn descriptor(self) -> Result<OwnedFd, i32> {
+        if self.result < 0 {
+            return Err(-self.result);
+        }
+        // SAFETY: the kernel has just made this descriptor for this completion, and nobody else knows of it.
+        Ok(unsafe { OwnedFd::from_raw_fd(self.result) })
     }
 
     /// The buffer that came with it.
@@ -267,7 +276,8 @@ impl<'r> Ring<'r> {
         self.push(cancel.user_data(token.user_data()), counters);
     }
 
-    /// Ends every operation of a descriptor.
+    /// Ends every operation of a descriptor. The kernel looks at all that is in flight for this: only where `cancel` has
+    /// missed.
     pub(super) fn cancel_file(&mut self, file: u32, token: Token, counters: &mut IoCounters) {
         let target = CancelBuilder::fd(Fixed(file)).all();
         let cancel = opcode::AsyncCancel2::new(target).build();
@@ -280,7 +290,14 @@ impl<'r> Ring<'r> {
         self.push(cancel.user_data(Token::shard(Op::Teardown, 0).user_data()), counters);
     }
 
-    /// Sends FIN.
+    /// Gives the process a descriptor of a connection's socket, in the completion.
+    pub(super) fn borrow(&mut self, file: u32, token: Token, counters: &mut IoCounters) {
+        let install = opcode::FixedFdInstall::new(Fixed(file), 0).build();
+        self.push(install.user_data(token.user_data()), counters);
+    }
+
+    /// Sends FIN. The kernel does this in a worker thread, one after the other, and every cancel walks the queue of what
+    /// is still to be done there: not for a mass of connections.
     pub(super) fn shutdown(&mut self, file: u32, token: Token, counters: &mut IoCounters) {
         let shutdown = opcode::Shutdown::new(Fixed(file), libc::SHUT_WR).build();
         self.push(shutdown.user_data(token.user_data()), counters);

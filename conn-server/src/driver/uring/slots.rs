@@ -11,10 +11,8 @@ impl State {
     pub(super) const RECEIVE: Self = Self(1 << 0);
     /// A send is in flight.
     pub(super) const SEND: Self = Self(1 << 1);
-    /// A shutdown is in flight.
+    /// FIN is being sent.
     pub(super) const SHUTDOWN: Self = Self(1 << 2);
-    /// A cancel of all its operations is in flight.
-    pub(super) const CANCEL: Self = Self(1 << 3);
     /// The close is in flight.
     pub(super) const CLOSE: Self = Self(1 << 4);
     /// The core wants no bytes for now.

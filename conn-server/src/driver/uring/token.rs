@@ -25,7 +25,7 @@ ops! {
     Receive = 1,
     /// The send in flight of a connection.
     Send = 2,
-    /// FIN of a connection.
+    /// FIN of a connection, through the kernel's worker threads.
     Shutdown = 3,
     /// Cancel of all that a connection has in flight, before its close.
     Cancel = 4,
@@ -43,6 +43,8 @@ ops! {
     Wake = 10,
     /// Cancel of everything, at teardown.
     Teardown = 11,
+    /// A connection's socket as a descriptor of the process, for its FIN.
+    Borrow = 12,
 }
 
 /// Packed user data.
