@@ -93,7 +93,7 @@ pub struct Args {
     pub reconnect_window: Duration,
 
     /// The longest text that is taken, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 4096)]
+    #[arg(long, value_name = "BYTES", default_value_t = BODY_BYTES_MAX as u32)]
     pub body_bytes_max: u32,
 
     /// Listen on addresses that others can reach although nothing is encrypted

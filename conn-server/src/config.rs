@@ -49,6 +49,8 @@ pub struct ServerConfig {
     pub connections: u32,
     /// When a message counts as accepted.
     pub durability: Durability,
+    /// The first message id of each shard, as the store leased them; empty without a store.
+    pub message_id_bases: Vec<u64>,
     /// The longest text.
     pub body_bytes_max: u32,
     /// How often a client should send a heartbeat.
@@ -89,6 +91,7 @@ impl ServerConfig {
             pinning: Pinning::Auto,
             connections: 10_000,
             durability: Durability::Commit,
+            message_id_bases: Vec::new(),
             body_bytes_max: 4096,
             heartbeat_interval: Duration::from_secs(30),
             heartbeat_timeout: Duration::from_secs(90),

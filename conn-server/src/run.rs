@@ -10,7 +10,7 @@ use store::Options;
 use crate::args::Args;
 use crate::control::{Control, ControlSeat, StoreWatch, Subject};
 use crate::process::ProcessFigures;
-use crate::server::{Node, NodeHandle, NodeInfo, Outcome, ServerConfig};
+use crate::server::{Node, NodeHandle, NodeInfo, Outcome, ServerConfig, shards};
 use crate::signals::SignalWatch;
 use crate::store_lane::{OpenStore, StoreService};
 
@@ -20,6 +20,7 @@ pub struct Running {
     node: Node,
     store: Option<StoreService>,
     control: Control,
+    has_balancer: bool,
     ready: Value,
 }
 
@@ -29,15 +30,16 @@ impl Running {
     /// # Errors
     /// Whatever of it fails, and what to do about it.
     pub fn start(args: &Args) -> anyhow::Result<Self> {
-        let config = args.config()?;
+        let mut config = args.config()?;
         let host = if args.balancer.is_some() { args.host()? } else { String::new() };
         let seat = ControlSeat::new(args.admin, args.balancer.as_deref())?;
         let open_store = match config.durability {
             Durability::None => None,
             Durability::Commit | Durability::Relaxed => {
                 let options = Options::messages(args.data()?);
-                let opened = OpenStore::open(&options)
+                let mut opened = OpenStore::open(&options)
                     .with_context(|| format!("cannot open {}", options.path.display()))?;
+                config.message_id_bases = opened.lease_id_blocks(shards(&config)?)?;
                 Some(opened)
             }
         };
@@ -69,13 +71,13 @@ impl Running {
             store: watch,
         };
         let control = seat.start(subject).context("cannot start the control thread")?;
-        Ok(Self { node, store, control, ready })
+        Ok(Self { node, store, control, has_balancer: args.balancer.is_some(), ready })
     }
 
     /// Waits until the balancer knows the node, if there is one: a short while at most.
     pub fn wait_registered(&self) -> bool {
         let is_registered = self.control.wait_started();
-        if !is_registered {
+        if !is_registered && self.has_balancer {
             tracing::warn!("not registered at the balancer yet: serving, and trying on");
         }
         is_registered
@@ -103,7 +105,7 @@ impl Running {
     /// # Errors
     /// A shard failed, the drain's time was over before all connections were, or the node was told to end at once.
     pub fn wait(self) -> anyhow::Result<()> {
-        let Self { node, store, control, ready: _ } = self;
+        let Self { node, store, control, .. } = self;
         let outcome = node.join();
         if let Some(store) = store {
             store.join();
@@ -127,6 +129,9 @@ impl Running {
 /// As [`Running::start`] and [`Running::wait`].
 pub fn run(args: Args) -> anyhow::Result<()> {
     launch::begin(c"rl-node");
+    // A table that grows by a page must not cost two megabytes: with huge pages a shard of 17,000 idle sessions takes
+    // three times the memory. Best effort: without it everything works.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let running = Running::start(&args)?;
     let signals = SignalWatch::start(running.handle(), running.drain_switch())
         .context("cannot listen for signals")?;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use chat::Durability;
 use wire::ShardId;
 
-use crate::clock::{Clock, unix_ms};
+use crate::clock::Clock;
 pub use crate::config::{Pinning, ServerConfig};
 use crate::driver::uring::UringIo;
 use crate::driver::{DriverKind, DriverReport, choose, epoll, uring};
@@ -163,6 +163,14 @@ struct ShardSeat {
     core: Option<usize>,
 }
 
+/// The shards that a node of this configuration has on this host: what its message ids are leased for.
+///
+/// # Errors
+/// As [`Node::start`] for a configuration that this host does not allow.
+pub(crate) fn shards(config: &ServerConfig) -> Result<u16, NodeError> {
+    size(config).map(|(_, sizing)| sizing.shards)
+}
+
 impl Node {
     /// Starts a node and, unless durability is `none`, gives out the store's end of the lane, which somebody must serve.
     /// When this returns, the node accepts.
@@ -170,9 +178,7 @@ impl Node {
     /// # Errors
     /// If the settings cannot be had, a port is taken, or a shard cannot set its driver up.
     pub fn start(config: &ServerConfig) -> Result<(Self, Option<StoreLane>), NodeError> {
-        let driver = choose(config.io).map_err(NodeError::Config)?;
-        let facts = host_facts(driver.kind)?;
-        let sizing = plan(config.shards, config.connections, facts).map_err(NodeError::Config)?;
+        let (driver, sizing) = size(config)?;
         let is_nonblocking = driver.kind == DriverKind::Epoll;
         let listeners =
             Listeners::bind(config.listen, sizing.shards, config.sockets, is_nonblocking)
@@ -350,7 +356,7 @@ fn chat_config(config: &ServerConfig, info: &NodeInfo, shard: u16) -> chat::Conf
         token_key: config.token_key.clone(),
         shard_ports: info.shard_ports.clone(),
         durability: config.durability,
-        message_id_base: message_id_base(&config.name, shard, unix_ms()),
+        message_id_base: message_id_base(config, shard),
         connections_max: info.sizing.connections_per_shard,
         body_bytes_max: config.body_bytes_max,
         heartbeat_interval: config.heartbeat_interval,
@@ -365,18 +371,18 @@ fn chat_config(config: &ServerConfig, info: &NodeInfo, shard: u16) -> chat::Conf
     }
 }
 
-/// Where a shard's message ids begin: `lane:12 | unix_ms:42 | 10 bits`. Ids count up from it by less than 1,024 per
-/// millisecond, so that a later start of the same shard begins above all of an earlier one's; the lane keeps the shards
-/// of a node apart, and nodes by a hash of their names.
-fn message_id_base(name: &str, shard: u16, unix_ms: u64) -> u64 {
-    // FNV-1a: any hash will do, as long as it stays the same.
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    // Names differ in their last letters, which FNV leaves in its low bits: one more step lifts them.
-    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    let lane = (hash >> 52).wrapping_add(u64::from(shard)) & 0xfff;
-    lane << 52 | (unix_ms & ((1 << 42) - 1)) << 10
+/// The driver, and the shards for it.
+fn size(config: &ServerConfig) -> Result<(DriverReport, Sizing), NodeError> {
+    let driver = choose(config.io).map_err(NodeError::Config)?;
+    let facts = host_facts(driver.kind)?;
+    let sizing = plan(config.shards, config.connections, facts).map_err(NodeError::Config)?;
+    Ok((driver, sizing))
+}
+
+/// Where a shard's message ids begin: at its leased block; without a store, 2^42 apart, which a shard does not use up.
+fn message_id_base(config: &ServerConfig, shard: u16) -> u64 {
+    let leased = config.message_id_bases.get(usize::from(shard)).copied();
+    leased.unwrap_or_else(|| u64::from(shard) << 42)
 }
 
 /// What this host allows; raises the descriptor limit as far as it goes.
@@ -423,15 +429,6 @@ fn pin(core: usize) -> rustix::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn message_ids_of_shards_and_starts_do_not_meet() {
-        let now = unix_ms();
-        let first = message_id_base("n1", 0, now);
-        assert!(message_id_base("n1", 0, now + 1) - first == 1024);
-        assert_ne!(first >> 52, message_id_base("n1", 1, now) >> 52);
-        assert_ne!(first >> 52, message_id_base("n2", 0, now) >> 52);
-    }
 
     #[test]
     fn the_worst_end_is_the_outcome() {

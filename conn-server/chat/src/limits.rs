@@ -73,8 +73,9 @@ pub const SHARD_ROOMS_MAX: usize = 1_000_000;
 pub const SHARD_CONVERSATIONS_MAX: usize = 4_000_000;
 
 /// Recent messages that a shard knows retries of (durability `none` and `relaxed`). The promise is 1,024 per sender;
-/// this holds it for 64 senders that write without pause, and for any number of slower ones for minutes.
-pub const RECENT_MAX: usize = 65_536;
+/// this holds it for 32 senders that write without pause, and for any number of slower ones for seconds. 3 MiB, taken at
+/// the start.
+pub const RECENT_MAX: usize = 32_768;
 
 /// Directory entries of closed sessions, kept until their token has expired: more logins than this within a token's life
 /// are refused as busy.
