@@ -55,6 +55,10 @@ pub(super) struct Conn {
     /// Operations that will still complete.
     pub(super) ops: u8,
     pub(super) login_attempts: u8,
+    /// Whether a receive is in flight.
+    pub(super) is_receiving: bool,
+    /// Whether everything on its socket was cancelled, however long that takes to find.
+    pub(super) is_swept: bool,
     /// Whether its place in the ring's table holds a socket.
     pub(super) has_socket: bool,
     /// Whether it was established before.
@@ -78,6 +82,8 @@ impl Conn {
             state: State::Absent,
             ops: 0,
             login_attempts: 0,
+            is_receiving: false,
+            is_swept: false,
             has_socket: false,
             is_veteran: false,
             needs_room: false,

@@ -9,7 +9,7 @@ use super::conn::State;
 use super::limits::{LOGIN_ATTEMPTS_MAX, LOGIN_BACKOFF_MS, LOGIN_BACKOFF_MS_MAX};
 use super::tally::{Reason, count};
 use super::timers::Alarm;
-use super::token::Op;
+use super::token::{Op, Token};
 use crate::plan::Phase;
 use crate::schedule::mix;
 
@@ -63,12 +63,27 @@ impl Engine<'_> {
         let conn = &mut self.conns[index as usize];
         conn.state = State::Closing;
         conn.dial = None;
-        if conn.ops > 0 && conn.has_socket {
-            let fd = types::Fixed(self.rings.slot(index));
-            let all = types::CancelBuilder::fd(fd).all();
-            return self.start(index, Op::Cancel, opcode::AsyncCancel2::new(all).build());
+        conn.is_swept = false;
+        let generation = conn.generation;
+        let flying = [(conn.is_receiving, Op::Recv), (conn.out.is_sending, Op::Send)];
+        for (_, op) in flying.into_iter().filter(|(is_flying, _)| *is_flying) {
+            // By its token: the kernel finds that at once, but looks for a socket's operations among those of all.
+            let token = Token { op, generation, index }.encode();
+            self.start(index, Op::Cancel, opcode::AsyncCancel::new(token).build())?;
         }
         self.close_when_quiet(index, now_ns)
+    }
+
+    /// A cancel is done. If it found nothing although something is in flight, the socket itself is searched for.
+    pub(super) fn on_cancelled(&mut self, index: u32, result: i32) -> io::Result<()> {
+        let conn = &mut self.conns[index as usize];
+        let is_lost = result == -libc::ENOENT && conn.ops > 0 && conn.has_socket;
+        if !is_lost || std::mem::replace(&mut conn.is_swept, true) {
+            return Ok(());
+        }
+        let fd = types::Fixed(self.rings.slot(index));
+        let all = types::CancelBuilder::fd(fd).all();
+        self.start(index, Op::Cancel, opcode::AsyncCancel2::new(all).build())
     }
 
     /// A closing connection has nothing in flight: close its socket, or it is closed.

@@ -55,6 +55,7 @@ impl Engine<'_> {
 
     /// Starts the receive of a connection: it goes on until it is told otherwise.
     pub(super) fn arm(&mut self, index: u32) -> io::Result<()> {
+        self.conns[index as usize].is_receiving = true;
         let fd = types::Fixed(self.rings.slot(index));
         self.start(index, Op::Recv, opcode::RecvMulti::new(fd, BUFFER_GROUP).build())
     }
@@ -101,7 +102,8 @@ impl Engine<'_> {
             Op::Socket | Op::NoDelay | Op::NoPort | Op::Bind | Op::Connect => {
                 self.on_step(op, index, completion.result, now_ns)?;
             }
-            Op::Cancel | Op::Close => {}
+            Op::Cancel => self.on_cancelled(index, completion.result)?,
+            Op::Close => {}
         }
         self.close_when_quiet(index, now_ns)
     }
@@ -145,6 +147,7 @@ impl Engine<'_> {
         completion: Completion,
         now_ns: u64,
     ) -> io::Result<()> {
+        self.conns[index as usize].is_receiving &= completion.has_more();
         let is_open = self.conns[index as usize].state.is_open();
         if let Some(buffer) = completion.buffer() {
             let heard = match usize::try_from(completion.result) {

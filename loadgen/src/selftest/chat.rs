@@ -1,7 +1,7 @@
 //! The chat behind the reference server, as plain as can be: users, rooms, conversations and all that was ever said.
 //!
 //! Written from the protocol, not from the node: what the two have in common is `wire`. Faults are done here, to events
-//! on their way to a peer. Owns no socket.
+//! on their way to a peer (`push`). Owns no socket.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -29,28 +29,28 @@ const HEARTBEAT_TIMEOUT_MS: u32 = 120_000;
 pub(super) type PeerId = usize;
 
 #[derive(Clone, Debug)]
-struct Said {
-    from: UserId,
-    id: MessageId,
-    body: Vec<u8>,
+pub(super) struct Said {
+    pub(super) from: UserId,
+    pub(super) id: MessageId,
+    pub(super) body: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
-struct Conversation {
+pub(super) struct Conversation {
     /// What was said, by `seq - 1`.
-    said: Vec<Said>,
+    pub(super) said: Vec<Said>,
     /// By user: whether it has heard anything of this conversation, so that it would notice a gap.
-    listening: HashMap<UserId, bool>,
+    pub(super) listening: HashMap<UserId, bool>,
     /// By user: pushes dropped since it last heard anything of this conversation.
-    dropped: HashMap<UserId, u64>,
+    pub(super) dropped: HashMap<UserId, u64>,
 }
 
 /// A push that waits for the one behind it.
 #[derive(Debug)]
-struct Held {
-    to: UserId,
-    conversation: ConversationId,
-    seq: usize,
+pub(super) struct Held {
+    pub(super) to: UserId,
+    pub(super) conversation: ConversationId,
+    pub(super) seq: usize,
 }
 
 /// What is to be done with a peer.
@@ -65,7 +65,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    fn event(&mut self, peer: PeerId, correlation: u64, event: Event<'_>) {
+    pub(super) fn event(&mut self, peer: PeerId, correlation: u64, event: Event<'_>) {
         let mut frame = Vec::new();
         let is_written = Message::from(event).append_to(correlation, &mut frame);
         assert!(is_written, "what came in a frame goes out in a frame");
@@ -76,16 +76,16 @@ impl Outbox {
 #[derive(Debug)]
 pub(super) struct Chat {
     key: TokenKey,
-    trigger: Trigger,
-    sessions: HashMap<UserId, PeerId>,
+    pub(super) trigger: Trigger,
+    pub(super) sessions: HashMap<UserId, PeerId>,
     users: HashMap<PeerId, UserId>,
-    rooms: HashMap<RoomId, Vec<UserId>>,
-    conversations: BTreeMap<ConversationId, Conversation>,
+    pub(super) rooms: HashMap<RoomId, Vec<UserId>>,
+    pub(super) conversations: BTreeMap<ConversationId, Conversation>,
     known: HashMap<(UserId, ClientMessageId), (ConversationId, usize)>,
     refused: HashMap<(UserId, ClientMessageId), ()>,
-    held: Option<Held>,
+    pub(super) held: Option<Held>,
     next_id: u64,
-    done: Done,
+    pub(super) done: Done,
 }
 
 impl Chat {
@@ -321,106 +321,6 @@ impl Chat {
         }
     }
 
-    /// Pushes a message to a recipient, unless a fault strikes.
-    fn push(&mut self, to: UserId, conversation: ConversationId, at: usize, out: &mut Outbox) {
-        let Some(peer) = self.sessions.get(&to).copied() else { return };
-        let Some(place) = self.conversations.get_mut(&conversation) else { return };
-        let (fault, from) = (self.trigger.fault(), place.said[at].from);
-        let can_notice = place.listening.get(&to).copied().unwrap_or(false);
-        let members = conversation.as_room().and_then(|room| self.rooms.get(&room));
-        let is_outside = |user: &UserId| {
-            *user != to && *user != from && members.is_none_or(|members| !members.contains(user))
-        };
-        let other = self.sessions.iter().find(|(user, _)| is_outside(user));
-        let other = other.map(|(_, peer)| *peer);
-        let could_strike = !fault.is_inbound()
-            && self.held.is_none()
-            // What nobody could notice would make the account inexact.
-            && (fault != Fault::Drop || can_notice)
-            && (fault != Fault::Misroute || other.is_some());
-        let strikes = could_strike && self.trigger.strikes();
-        match fault {
-            Fault::Drop if strikes => {
-                self.done.struck += 1;
-                *place.dropped.entry(to).or_default() += 1;
-            }
-            Fault::Duplicate if strikes => {
-                self.done.struck += 1;
-                self.send(peer, conversation, at, None, out);
-                self.send(peer, conversation, at, None, out);
-            }
-            Fault::Swap if strikes => self.held = Some(Held { to, conversation, seq: at }),
-            Fault::Flip if strikes => {
-                self.done.struck += 1;
-                self.send(peer, conversation, at, Some(self.done.struck as usize * 7), out);
-            }
-            Fault::Misroute if strikes => {
-                self.done.struck += 1;
-                self.send(other.unwrap_or(peer), conversation, at, None, out);
-            }
-            Fault::None
-            | Fault::Drop
-            | Fault::Duplicate
-            | Fault::Swap
-            | Fault::Flip
-            | Fault::Misroute
-            | Fault::Refuse
-            | Fault::Cut
-            | Fault::Stall(_) => {
-                place.hears(to);
-                self.send(peer, conversation, at, None, out);
-                self.release_behind(to, conversation, from, out);
-            }
-        }
-    }
-
-    /// Sends the held push, if this was its neighbour: now they are swapped.
-    fn release_behind(
-        &mut self,
-        to: UserId,
-        conversation: ConversationId,
-        from: UserId,
-        out: &mut Outbox,
-    ) {
-        let is_neighbour = self.held.as_ref().is_some_and(|held| {
-            let of_held = &self.conversations[&held.conversation].said[held.seq].from;
-            (held.to, held.conversation, *of_held) == (to, conversation, from)
-        });
-        if is_neighbour {
-            self.done.struck += 1;
-            self.release(out);
-        }
-    }
-
-    /// Sends the held push, swapped or not: nothing is to be lost.
-    pub(super) fn release(&mut self, out: &mut Outbox) {
-        if let Some(held) = self.held.take()
-            && let Some(peer) = self.sessions.get(&held.to).copied()
-        {
-            self.send(peer, held.conversation, held.seq, None, out);
-        }
-    }
-
-    fn send(
-        &self,
-        peer: PeerId,
-        conversation: ConversationId,
-        at: usize,
-        flip: Option<usize>,
-        out: &mut Outbox,
-    ) {
-        let Some(said) = self.conversations.get(&conversation).and_then(|all| all.said.get(at))
-        else {
-            return;
-        };
-        let mut body = said.body.clone();
-        if let Some(bit) = flip {
-            let bit = bit % (body.len() * 8);
-            body[bit / 8] ^= 1 << (bit % 8);
-        }
-        out.event(peer, 0, Event::Text(text(conversation, at, said, &body)));
-    }
-
     fn on_pull(
         &self,
         peer: PeerId,
@@ -467,13 +367,18 @@ impl Chat {
 
 impl Conversation {
     /// A user hears something that has a place here: it will notice what it missed before.
-    fn hears(&mut self, user: UserId) {
+    pub(super) fn hears(&mut self, user: UserId) {
         self.listening.insert(user, true);
         self.dropped.remove(&user);
     }
 }
 
-fn text<'a>(conversation: ConversationId, at: usize, said: &Said, body: &'a [u8]) -> Text<'a> {
+pub(super) fn text<'a>(
+    conversation: ConversationId,
+    at: usize,
+    said: &Said,
+    body: &'a [u8],
+) -> Text<'a> {
     Text {
         conversation,
         seq: Seq(at as u64 + 1),

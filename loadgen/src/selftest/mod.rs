@@ -6,6 +6,7 @@
 mod case;
 mod chat;
 mod fault;
+mod push;
 mod server;
 
 use std::fmt;
