@@ -51,7 +51,8 @@ pub struct UringConfig {
     pub completion_entries: u32,
     /// Receive buffers of the shard: a power of two, at most 32,768.
     pub buffers: u16,
-    /// Bytes of each buffer.
+    /// Bytes of each buffer; at most 4 KiB. A connection can deliver 32 buffers before its pause takes effect, and the
+    /// core puts 128 KiB aside for a paused one.
     pub buffer_bytes: u32,
 }
 

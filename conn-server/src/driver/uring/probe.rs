@@ -14,7 +14,7 @@ pub fn probe() -> Result<String, String> {
         UringConfig { submission_entries: 8, completion_entries: 16, ..UringConfig::default() };
     let (uring, flags) = ring::build(&config).map_err(|error| explain(&error))?;
     if !uring.params().is_feature_submit_stable() || !uring.params().is_feature_ext_arg() {
-        return Err("this kernel's io_uring is too old: Linux 6.0 or later is needed".to_owned());
+        return Err("this kernel's io_uring is too old: Linux 6.1 or later is needed".to_owned());
     }
     let submitter = uring.submitter();
     let mut probe = Probe::new();
@@ -65,7 +65,7 @@ fn explain(error: &std::io::Error) -> String {
             "not enough lockable memory for the ring (ENOMEM): raise RLIMIT_MEMLOCK".to_owned()
         }
         Some(libc::EINVAL) => {
-            "this kernel's io_uring is too old: Linux 6.0 or later is needed".to_owned()
+            "this kernel's io_uring is too old: Linux 6.1 or later is needed".to_owned()
         }
         _ => format!("setting a ring up failed: {error}"),
     }
@@ -83,7 +83,7 @@ mod tests {
             (libc::EPERM, "io_uring"),
             (libc::ENOSYS, "seccomp"),
             (libc::ENOMEM, "RLIMIT_MEMLOCK"),
-            (libc::EINVAL, "6.0"),
+            (libc::EINVAL, "6.1"),
             (libc::EMFILE, "failed"),
         ] {
             let text = explain(&Error::from_raw_os_error(code));

@@ -20,48 +20,22 @@ use super::buffers::{BufferId, GROUP};
 use super::token::{Op, Token};
 use crate::stats::IoCounters;
 
-/// Set-ups in the order of preference, with their names in reports.
+/// Set-ups in the order of preference: whether there is an array of submissions, and their names in reports.
 ///
-/// All need SINGLE_ISSUER and so Linux 6.0, which also has multishot receive and cancel by descriptor.
-const SETUPS: [(Setup, &str); 3] = [
+/// All need DEFER_TASKRUN and so Linux 6.1, which also has multishot receive. It runs completion work only when this
+/// thread asks for it: batches, no interrupts, and a bound on what a connection can deliver before its pause takes
+/// effect. Rings without it (6.0) have no such bound: there the epoll driver serves.
+const SETUPS: [(bool, &str); 2] = [
     // NO_SQARRAY (6.6) saves an indirection per submission.
-    (
-        Setup { has_defer: true, has_sqarray: false },
-        "single_issuer,defer_taskrun,taskrun_flag,submit_all,no_sqarray",
-    ),
-    // DEFER_TASKRUN (6.1) runs completion work only when this thread asks for it: batches, and no interrupts.
-    (
-        Setup { has_defer: true, has_sqarray: true },
-        "single_issuer,defer_taskrun,taskrun_flag,submit_all",
-    ),
-    (
-        Setup { has_defer: false, has_sqarray: true },
-        "single_issuer,coop_taskrun,taskrun_flag,submit_all",
-    ),
+    (false, "single_issuer,defer_taskrun,taskrun_flag,submit_all,no_sqarray"),
+    (true, "single_issuer,defer_taskrun,taskrun_flag,submit_all"),
 ];
-
-#[derive(Clone, Copy, Debug)]
-struct Setup {
-    has_defer: bool,
-    has_sqarray: bool,
-}
 
 /// Sets a ring up for this thread, with the best flags that the kernel takes.
 pub(super) fn build(config: &UringConfig) -> io::Result<(IoUring, &'static str)> {
     let mut refused = io::Error::from(io::ErrorKind::Unsupported);
-    for (setup, name) in SETUPS {
-        let mut builder = IoUring::builder();
-        builder.setup_single_issuer().setup_taskrun_flag().setup_submit_all().setup_clamp();
-        builder.setup_cqsize(config.completion_entries);
-        if setup.has_defer {
-            builder.setup_defer_taskrun();
-        } else {
-            builder.setup_coop_taskrun();
-        }
-        if !setup.has_sqarray {
-            builder.setup_no_sqarray();
-        }
-        match builder.build(config.submission_entries) {
+    for (has_sqarray, name) in SETUPS {
+        match build_with(has_sqarray, config) {
             Ok(ring) => return Ok((ring, name)),
             // Only a flag that the kernel does not know is cured by leaving it out.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
@@ -69,6 +43,16 @@ pub(super) fn build(config: &UringConfig) -> io::Result<(IoUring, &'static str)>
         }
     }
     Err(refused)
+}
+
+fn build_with(has_sqarray: bool, config: &UringConfig) -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+    builder.setup_submit_all().setup_clamp().setup_cqsize(config.completion_entries);
+    if !has_sqarray {
+        builder.setup_no_sqarray();
+    }
+    builder.build(config.submission_entries)
 }
 
 /// One completion.
@@ -188,12 +172,13 @@ impl<'r> Ring<'r> {
         if let Some(timespec) = &timespec {
             args = args.timespec(timespec);
         }
-        self.call(want, &args, counters)
+        self.call(want, self.flags, &args, counters)
     }
 
     fn call(
         &mut self,
         want: u32,
+        flags: EnterFlags,
         args: &SubmitArgs<'_, '_>,
         counters: &mut IoCounters,
     ) -> io::Result<()> {
@@ -201,7 +186,7 @@ impl<'r> Ring<'r> {
         counters.enters += 1;
         // SAFETY: the flags say that the argument is extended, and it is of that type, with a timespec that the caller
         // keeps; submissions were checked when they were pushed.
-        let result = unsafe { self.submitter.enter(submit, want, self.flags.bits(), Some(args)) };
+        let result = unsafe { self.submitter.enter(submit, want, flags.bits(), Some(args)) };
         self.sq.sync();
         self.cq.sync();
         match result {
@@ -226,8 +211,10 @@ impl<'r> Ring<'r> {
         if self.sq.is_full() && !self.is_busy {
             counters.submission_full += 1;
             self.sq.sync();
-            // An error that matters comes again from the turn's own enter.
-            let _ = self.call(0, &SubmitArgs::new(), counters);
+            // Submits and does not reap: what connections may deliver per turn is bounded by one reaping enter. An error
+            // that matters comes again from that one.
+            let flags = self.flags.difference(EnterFlags::GETEVENTS);
+            let _ = self.call(0, flags, &SubmitArgs::new(), counters);
             self.push_backlog();
         }
         if !self.backlog.is_empty() || !self.push_now(&entry) {
@@ -360,4 +347,38 @@ impl<'r> Ring<'r> {
 
 fn clamp(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_set_up_works_where_the_best_one_does() {
+        let config =
+            UringConfig { submission_entries: 8, completion_entries: 16, ..Default::default() };
+        if build(&config).is_err() {
+            return;
+        }
+        for (has_sqarray, _) in SETUPS {
+            let mut uring = build_with(has_sqarray, &config).unwrap();
+            let mut ring = Ring::new(&mut uring);
+            let mut counters = IoCounters::default();
+            // More than the queue holds, so that some have to be handed over on the way.
+            for _ in 0..20 {
+                ring.cancel_all(&mut counters);
+            }
+            let mut seen = 0;
+            while ring.in_flight() > 0 {
+                ring.enter(Enter::Wait(None), &mut counters).unwrap();
+                while let Some(completion) = ring.reap() {
+                    assert_eq!(completion.token.op(), Some(Op::Teardown));
+                    seen += 1;
+                }
+            }
+            assert_eq!(seen, 20);
+            assert!(counters.submission_full > 0);
+            ring.release();
+        }
+    }
 }
