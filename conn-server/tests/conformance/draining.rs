@@ -32,7 +32,7 @@ pub(crate) fn queued_data_is_written_before_the_end(driver: DriverKind) {
 
 pub(crate) fn a_drain_ends_at_its_deadline(driver: DriverKind) {
     let mut config = settings(driver);
-    config.drain_timeout = Duration::from_millis(200);
+    config.drain_timeout = Duration::from_secs(1);
     let mut node = TestNode::with(&config);
     // It takes its goodbye and never answers the FIN.
     let mut alice = node.login(1);
