@@ -1,6 +1,6 @@
 //! Ringline's chat node: pinned shard threads, each with its listeners, its I/O driver and one sans-IO chat core.
 //!
-//! The seams, from the inside out: [`host`] holds one shard's core with its lanes and clock; a [`driver`] moves bytes
+//! The seams, from the inside out: `host` holds one shard's core with its lanes and clock; a [`driver`] moves bytes
 //! between sockets and that host; [`mesh`] carries mail between shard threads; [`server`] builds a [`server::Node`] of
 //! them. Whatever serves HTTP, stores messages or talks to a balancer does it through [`server::NodeHandle`] (snapshots,
 //! drain, abort) and [`mesh::StoreLane`] (batches in, outcomes out); none of it ever runs on a shard's thread.
