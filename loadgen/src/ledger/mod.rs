@@ -1,7 +1,7 @@
 //! The delivery ledger: what became of every message, for every recipient, exactly.
 //!
 //! For each sender of each stream it keeps which numbers were acknowledged, and for each of its receivers which were
-//! delivered, as [`Track`]s of 16 bytes. At the end, *lost* is what is in the first and not in the second. A receiver
+//! delivered, as `Track`s of 16 bytes. At the end, *lost* is what is in the first and not in the second. A receiver
 //! is expected to get what was sent while it was a member; a corrupt body counts as corrupt and not as lost too.
 //!
 //! It sees what the application sees: in normal runs the client half has dropped repeats and repaired gaps by then
@@ -112,13 +112,13 @@ pub struct Ledger {
     violations: Violations,
 }
 
-/// Members of a stream, at most: a place in it must fit its part of a [`TrackKey`].
+/// Members of a stream, at most: a place in it must fit its part of a `TrackKey`.
 pub const MEMBERS_MAX: u32 = u16::MAX as u32 - 1;
 
 /// Refused messages that are remembered, at 12 bytes each: beyond a million the run has other worries than its order.
 const OVERTAKEN_MAX: usize = 1 << 20;
 
-/// The "receiver" of acknowledgements in a [`TrackKey`].
+/// The "receiver" of acknowledgements in a `TrackKey`.
 const ACKS: u32 = u16::MAX as u32;
 
 fn track_key(stream: u32, sender: u32, receiver: u32) -> TrackKey {
