@@ -119,6 +119,10 @@ impl Shard {
     pub fn handle_eof(&mut self, now: Now, key: ConnKey, fx: &mut Effects) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.is_eof = true;
+        if conn.is_open() && conn.is_held() {
+            // What it said before its FIN still waits to be handled.
+            return;
+        }
         match conn.phase {
             Phase::Lingering => self.abort(now, key, fx),
             Phase::Fresh | Phase::Claiming | Phase::Online => {

@@ -67,11 +67,13 @@ pub(crate) struct Directory {
     entries: HashMap<u64, Entry>,
     /// Users whose session ended, by the time at which their entry may go, roughly in order.
     closed: VecDeque<(u64, u32)>,
+    /// The same for those that were cut, who are remembered longer.
+    cut: VecDeque<(u64, u32)>,
 }
 
 impl Directory {
     pub(crate) fn claim(&mut self, claim: Claim) -> Claimed {
-        if self.closed.len() >= DIRECTORY_CLOSED_MAX {
+        if self.closed.len() + self.cut.len() >= DIRECTORY_CLOSED_MAX {
             return Claimed::Full;
         }
         let session = Occupant::new(claim.conn);
@@ -89,7 +91,10 @@ impl Directory {
         if claim.epoch <= entry.epoch {
             return Claimed::Stale;
         }
-        let before = core::mem::replace(entry, Entry { is_listed: entry.is_listed, ..fresh });
+        // The older token may live longer: it must not find the entry gone.
+        let keep_until_s = claim.keep_until_s.max(entry.keep_until_s);
+        let fresh = Entry { is_listed: entry.is_listed, keep_until_s, ..fresh };
+        let before = core::mem::replace(entry, fresh);
         Claimed::Granted { replaced: before.session.map(Occupant::conn), cut: before.cut }
     }
 
@@ -105,7 +110,8 @@ impl Directory {
             entry.keep_until_s = entry.keep_until_s.max(now_s + CUT_REASON_KEPT_S);
         }
         if !core::mem::replace(&mut entry.is_listed, true) {
-            self.closed.push_back((user.0, entry.keep_until_s));
+            let list = if cut == 0 { &mut self.closed } else { &mut self.cut };
+            list.push_back((user.0, entry.keep_until_s));
         }
     }
 
@@ -116,26 +122,30 @@ impl Directory {
 
     /// Forgets entries whose time is over; a bounded number per call.
     pub(crate) fn purge(&mut self, now_s: u32) {
-        const PER_CALL: usize = 256;
-        for _ in 0..PER_CALL {
-            match self.closed.front() {
-                Some((_, until)) if *until <= now_s => {}
-                Some(_) | None => return,
-            }
-            let Some((user, _)) = self.closed.pop_front() else { return };
-            let Some(entry) = self.entries.get_mut(&user) else { continue };
-            if entry.session.is_some() {
-                entry.is_listed = false;
-            } else if entry.keep_until_s <= now_s {
-                self.entries.remove(&user);
-            } else {
-                self.closed.push_back((user, entry.keep_until_s));
-            }
+        let Self { entries, closed, cut } = self;
+        for list in [closed, cut] {
+            purge_list(entries, list, now_s);
         }
     }
 
     /// When `purge` has something to do.
     pub(crate) fn next_purge_s(&self) -> Option<u32> {
-        self.closed.front().map(|(_, until)| *until)
+        let lists = [&self.closed, &self.cut];
+        lists.into_iter().filter_map(VecDeque::front).map(|(_, until)| *until).min()
+    }
+}
+
+fn purge_list(entries: &mut HashMap<u64, Entry>, list: &mut VecDeque<(u64, u32)>, now_s: u32) {
+    const PER_CALL: usize = 256;
+    for _ in 0..PER_CALL {
+        let Some((user, _)) = list.pop_front_if(|(_, until)| *until <= now_s) else { return };
+        let Some(entry) = entries.get_mut(&user) else { continue };
+        if entry.session.is_some() {
+            entry.is_listed = false;
+        } else if entry.keep_until_s <= now_s {
+            entries.remove(&user);
+        } else {
+            list.push_back((user, entry.keep_until_s));
+        }
     }
 }

@@ -11,8 +11,9 @@ use wire::{
 use crate::config::Durability;
 use crate::conn::ConnKey;
 use crate::effects::Effects;
+use crate::frame_pool::charge_of;
 use crate::limits::PAGE_BYTES_MAX;
-use crate::mail::{ListPart, Mail, Read};
+use crate::mail::{ListPart, Mail, Read, Refusal};
 use crate::pending::{Pending, PendingParts};
 use crate::shard::Shard;
 use crate::store::{ConversationsPage, PullPage, StoreRequest, StoredMessage, Ticket};
@@ -90,12 +91,6 @@ impl Shard {
     ) {
         let (mut next, mut bytes, mut is_complete) = (after, 0, is_complete);
         for message in messages {
-            bytes += message.body.len();
-            if bytes > PAGE_BYTES_MAX && next != after {
-                is_complete = false;
-                break;
-            }
-            next = message.seq;
             let text = Text {
                 conversation,
                 seq: message.seq,
@@ -104,6 +99,13 @@ impl Shard {
                 unix_ms: message.unix_ms,
                 body: &message.body,
             };
+            let len = Message::Event(Event::Text(text)).encoded_len();
+            bytes += charge_of(u32::try_from(len).unwrap_or(u32::MAX)) as usize;
+            if bytes > PAGE_BYTES_MAX && next != after {
+                is_complete = false;
+                break;
+            }
+            next = message.seq;
             self.send(now, key, correlation, Event::Text(text), fx);
         }
         let pulled = Pulled { conversation, next, is_complete: is_complete.into() };
@@ -114,11 +116,20 @@ impl Shard {
     /// Durability `none`, at the conversation's home: a page from memory.
     pub(crate) fn on_read(&mut self, now: Now, read: Read, fx: &mut Effects) {
         let Read { origin, correlation, conversation, after, limit } = read;
+        if origin.parts().0 != self.config.shard && self.outbox.is_choked() {
+            // A small question causes a large answer: without room for it, it is asked again later.
+            let (kind, reject, client_message_id) =
+                (Kind::Pull, Reject::Busy, wire::ClientMessageId(0));
+            let refusal =
+                Refusal { origin, correlation, kind, reject, client_message_id, room: None };
+            self.mail_conn(now, Mail::Refuse(refusal), origin, fx);
+            return;
+        }
         let (page, mut is_complete) = self.recent.page(conversation, after, usize::from(limit));
         let (mut next, mut bytes) = (after, 0);
         for number in page {
             let Some((seq, frame)) = self.recent.text(number) else { continue };
-            bytes += frame.len();
+            bytes += charge_of(u32::try_from(frame.len()).unwrap_or(u32::MAX)) as usize;
             if bytes > PAGE_BYTES_MAX && next != after {
                 is_complete = false;
                 break;

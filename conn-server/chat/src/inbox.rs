@@ -4,6 +4,7 @@ use wire::{Kind, MessageId, Reject, Seq, ShardId, Text};
 
 use crate::effects::Effects;
 use crate::mail::{Mail, Post, Refusal};
+use crate::members::EnterAsker;
 use crate::message::Offer;
 use crate::pending::{Asker, Pending, PendingAppend};
 use crate::shard::Shard;
@@ -25,8 +26,9 @@ impl Shard {
                 let Post { conversation, from, body, .. } = post;
                 self.accept(now, Offer { asker, conversation, from, body }, fx);
             }
-            Mail::Enter { room, origin, correlation } => {
-                self.on_enter(now, from, room, origin, correlation, fx);
+            Mail::Enter { room, origin, correlation, is_new } => {
+                let asker = EnterAsker { origin, correlation, is_new };
+                self.on_enter(now, from, room, asker, fx);
             }
             Mail::Read(read) => self.on_read(now, read, fx),
             Mail::ListPart(part) => self.on_list_part(now, from, part, fx),
@@ -112,7 +114,10 @@ impl Shard {
                 let page = (messages.as_slice(), *is_complete);
                 self.on_page(now, key, correlation, (conversation, after), page, fx);
             }
-            (Pending::Enter { origin, correlation, room }, Ok(Stored::Head(head))) => {
+            (
+                Pending::Enter { asker: EnterAsker { origin, correlation, .. }, room },
+                Ok(Stored::Head(head)),
+            ) => {
                 let mail = Mail::Entered { origin, correlation, room, head: *head };
                 self.mail_conn(now, mail, origin, fx);
             }
@@ -150,16 +155,21 @@ impl Shard {
 
     fn on_read_fault(&mut self, now: Now, pending: &Pending, reject: Reject, fx: &mut Effects) {
         self.counters.store_faults += 1;
+        let mut made_member = None;
         let (origin, correlation, kind) = match *pending {
             Pending::Page { key, correlation, .. } => (self.conn_ref(key), correlation, Kind::Pull),
             Pending::Conversations { key, correlation, .. } => {
                 (self.conn_ref(key), correlation, Kind::Conversations)
             }
-            Pending::Enter { origin, correlation, .. } => (origin, correlation, Kind::JoinRoom),
+            Pending::Enter { asker, room } => {
+                made_member = asker.is_new.then_some(room);
+                (asker.origin, asker.correlation, Kind::JoinRoom)
+            }
             Pending::Append(_) | Pending::Learn { .. } | Pending::Parts(_) => return,
         };
         let client_message_id = wire::ClientMessageId(0);
-        let refusal = Refusal { origin, correlation, kind, reject, client_message_id };
+        let room = made_member;
+        let refusal = Refusal { origin, correlation, kind, reject, client_message_id, room };
         self.mail_conn(now, Mail::Refuse(refusal), origin, fx);
     }
 }

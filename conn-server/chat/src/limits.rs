@@ -17,6 +17,19 @@ pub const CONN_QUEUE_BYTES_MAX: u32 = 2 * 1024 * 1024;
 /// Bytes queued in a shard, charged by buffer class: promise 5. 128 connections may be at their bound at once.
 pub const SHARD_QUEUE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
+/// Bytes of one send: what is in flight cannot be taken back from a slow reader, so it is a small part of its bound.
+pub const TRANSMIT_BYTES_MAX: usize = 128 * 1024;
+
+/// What a slow reader that is closed for the shard's sake may still have in flight; with more it is cut off at once.
+pub const CUT_QUEUE_BYTES_MAX: u32 = 64 * 1024;
+
+/// The table is looked through for long queues again only after so much more was queued.
+pub const RELIEF_STEP_BYTES: u64 = SHARD_QUEUE_BYTES_MAX / 64;
+
+/// The longest frame of somebody who has not logged in: a login. Half of one is all that a stranger makes the node keep.
+pub const LOGIN_FRAME_BYTES_MAX: usize =
+    wire::HEADER_BYTES + wire::limits::TOKEN_BYTES_MAX + wire::limits::ROOT_BYTES_MAX;
+
 /// When the shard's bound is reached, the longest queues are closed until this much is queued: an eighth of the budget
 /// per scan of the table, so that the scan's cost is spread over thousands of messages.
 pub const SHARD_QUEUE_BYTES_LOW: u64 = SHARD_QUEUE_BYTES_MAX / 8 * 7;
@@ -57,7 +70,7 @@ pub const STORE_READS_MAX: u32 = 1024;
 /// What a client is told to wait after `busy`: a few group commits.
 pub const BUSY_RETRY_MS: u32 = 100;
 
-/// Bytes of one page of messages in a queue, at most: an eighth of the connection's bound, whatever the page's count.
+/// Bytes of one page of messages in a queue, as charged, unless one message is larger: an eighth of the connection's bound, whatever the page's count.
 pub const PAGE_BYTES_MAX: usize = CONN_QUEUE_BYTES_MAX as usize / 8;
 
 /// Mail bytes of one class for one peer that it has not handled yet; beyond it the commands that cause such mail wait.
@@ -99,7 +112,6 @@ const _: () = assert!(IDLE_SESSION_BYTES <= 256);
 /// Promise 5: 5,000 texts of 128 bytes fit into one queue. A text frame is its body and 72 bytes.
 const _: () = assert!(5_000 * charge_of(128 + 72) <= CONN_QUEUE_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX > 2 * FRAME_BYTES_MAX);
-// A page is charged by buffer class, which is less than half as much again for texts of 128 bytes and more.
-const _: () = assert!(
-    (CONN_READS_MAX as usize + 1) * PAGE_BYTES_MAX / 2 * 3 <= CONN_QUEUE_BYTES_MAX as usize
-);
+// The pages that may be asked for, and what one may exceed its bound by, fit into a queue.
+const _: () =
+    assert!((CONN_READS_MAX as usize + 2) * PAGE_BYTES_MAX <= CONN_QUEUE_BYTES_MAX as usize);

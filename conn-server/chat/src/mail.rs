@@ -29,7 +29,7 @@ pub(crate) const REPLY: usize = 2;
 pub struct MailBatch {
     pub(crate) from: ShardId,
     /// Bytes of the receiver's earlier mail, by class, for which the sender gives the credit back.
-    pub(crate) credit: [u32; CLASSES],
+    pub(crate) credit: [u64; CLASSES],
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -99,6 +99,8 @@ pub(crate) struct Refusal {
     pub(crate) kind: Kind,
     pub(crate) reject: Reject,
     pub(crate) client_message_id: ClientMessageId,
+    /// The room that the refused join had made its sender a member of.
+    pub(crate) room: Option<RoomId>,
 }
 
 /// A read of a conversation's history on its way to its home (durability `none`).
@@ -126,7 +128,7 @@ pub(crate) struct ListPart {
 pub(crate) enum Mail<'a> {
     Claim { claim: Claim, correlation: u64 },
     Post(Post<'a>),
-    Enter { room: RoomId, origin: ConnRef, correlation: u64 },
+    Enter { room: RoomId, origin: ConnRef, correlation: u64, is_new: bool },
     Read(Read),
     ListPart(ListPart),
     Deliver { to: UserId, frame: &'a [u8] },
@@ -211,8 +213,8 @@ impl<'a> Record<'a> {
                 let numbers = [first, second, p.from.0, id.0, p.correlation, p.origin.0];
                 Self::new(1, [p.kind as u8, 0], &numbers, p.body)
             }
-            Mail::Enter { room, origin, correlation } => {
-                new(2, [0; 2], &[room.0, origin.0, correlation])
+            Mail::Enter { room, origin, correlation, is_new } => {
+                new(2, [is_new.into(), 0], &[room.0, origin.0, correlation])
             }
             Mail::Read(r) => {
                 let ConversationId { first, second } = r.conversation;
@@ -242,7 +244,8 @@ impl<'a> Record<'a> {
                 new(13, [0; 2], &numbers)
             }
             Mail::Refuse(r) => {
-                let numbers = [r.origin.0, r.correlation, r.client_message_id.0];
+                let room = r.room.map_or(0, |room| room.0);
+                let numbers = [r.origin.0, r.correlation, r.client_message_id.0, room];
                 new(14, [r.kind as u8, r.reject.code()], &numbers)
             }
             Mail::Reply { origin, is_last, frame } => {
@@ -279,7 +282,7 @@ impl<'a> Record<'a> {
                 origin: ConnRef(f),
                 body: bytes,
             }),
-            2 => Mail::Enter { room: RoomId(a), origin: ConnRef(b), correlation: c },
+            2 => Mail::Enter { room: RoomId(a), origin: ConnRef(b), correlation: c, is_new: flag },
             3 => Mail::Read(Read {
                 origin: ConnRef(a),
                 correlation: b,
@@ -315,6 +318,7 @@ impl<'a> Record<'a> {
                 kind: Kind::from_code(small[0])?,
                 reject: Reject::from_code(small[1])?,
                 client_message_id: ClientMessageId(c),
+                room: (d != 0).then_some(RoomId(d)),
             }),
             15 => Mail::Reply { origin: ConnRef(a), is_last: flag, frame: bytes },
             16 => {
@@ -343,7 +347,7 @@ pub(crate) fn write(mail: &Mail<'_>, out: &mut Vec<u8>) -> u32 {
 /// Cuts the first piece of mail off a batch, with its length there; `None` at the end.
 ///
 /// # Panics
-/// On bytes that [`write`] did not write: mail never leaves the process, so that is a bug here.
+/// On bytes that [`write()`] did not write: mail never leaves the process, so that is a bug here.
 pub(crate) fn read<'a>(bytes: &mut &'a [u8]) -> Option<(Mail<'a>, u32)> {
     let (head, rest) = bytes.split_first_chunk::<RECORD_HEAD>()?;
     let [tag, s0, s1, _, l0, l1, l2, l3, numbers @ ..] = head;
@@ -383,7 +387,7 @@ mod tests {
                 origin: conn,
                 body: b"body",
             }),
-            Mail::Enter { room: RoomId(6), origin: conn, correlation },
+            Mail::Enter { room: RoomId(6), origin: conn, correlation, is_new: true },
             Mail::Read(Read { origin: conn, correlation, conversation, after: Seq(9), limit: 300 }),
             Mail::ListPart(ListPart { user: UserId(1), after: conversation, limit: 300, ticket }),
             Mail::Deliver { to: UserId(8), frame: b"frame" },
@@ -408,6 +412,7 @@ mod tests {
                 kind: Kind::SendRoom,
                 reject: Reject::Busy,
                 client_message_id: id,
+                room: Some(RoomId(6)),
             }),
             Mail::Reply { origin: conn, is_last: true, frame: b"frame" },
             Mail::Entered { origin: conn, correlation, room: RoomId(6), head: Seq(3) },

@@ -14,6 +14,15 @@ use crate::shard::Shard;
 use crate::store::{HeadOf, StoreRequest};
 use crate::time::Now;
 
+/// Whom to answer about a join.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EnterAsker {
+    pub(crate) origin: ConnRef,
+    pub(crate) correlation: u64,
+    /// The join made its sender a member: a refusal has to undo that.
+    pub(crate) is_new: bool,
+}
+
 impl Shard {
     /// The membership comes first, then the room's last `seq` is asked for: so no later message can be missed.
     pub(crate) fn on_join(
@@ -25,7 +34,8 @@ impl Shard {
         fx: &mut Effects,
     ) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let is_full = conn.rooms >= SESSION_ROOMS_MAX && !self.rooms.is_member(conn, room);
+        let is_new = !self.rooms.is_member(conn, room);
+        let is_full = conn.rooms >= SESSION_ROOMS_MAX && is_new;
         if is_full || self.rooms.join(conn, key.index(), room) == Join::Full {
             self.counters.room_bound_hits += 1;
             self.reject(now, key, correlation, Kind::JoinRoom, Reject::TooManyRooms, fx);
@@ -35,9 +45,9 @@ impl Shard {
         let origin = self.conn_ref(key);
         let home = home_of_room(room, self.config.shards);
         if home == self.config.shard {
-            self.on_enter(now, home, room, origin, correlation, fx);
+            self.on_enter(now, home, room, EnterAsker { origin, correlation, is_new }, fx);
         } else {
-            let mail = Mail::Enter { room, origin, correlation };
+            let mail = Mail::Enter { room, origin, correlation, is_new };
             self.outbox.post(home, &mail, &mut self.counters, fx);
         }
     }
@@ -48,16 +58,17 @@ impl Shard {
         now: Now,
         shard: ShardId,
         room: RoomId,
-        origin: ConnRef,
-        correlation: u64,
+        asker: EnterAsker,
         fx: &mut Effects,
     ) {
+        let EnterAsker { origin, correlation, is_new } = asker;
         let refusal = |reject| Refusal {
             origin,
             correlation,
             kind: Kind::JoinRoom,
             reject,
             client_message_id: wire::ClientMessageId(0),
+            room: is_new.then_some(room),
         };
         if shard != self.config.shard && !self.rooms.add_interest(room, shard) {
             self.counters.room_bound_hits += 1;
@@ -73,7 +84,7 @@ impl Shard {
         if let Some(head) = known {
             self.mail_conn(now, Mail::Entered { origin, correlation, room, head }, origin, fx);
         } else if self.desk.takes_read() {
-            let pending = Pending::Enter { origin, correlation, room };
+            let pending = Pending::Enter { asker, room };
             let ticket = self.desk.open(now.mono, pending);
             fx.store.requests.push(StoreRequest::Head(HeadOf { ticket, conversation }));
         } else {
@@ -112,6 +123,14 @@ impl Shard {
             self.desert(deserted, fx);
         }
         self.send(now, key, correlation, Event::Left(Left { room }), fx);
+    }
+
+    /// Undoes the membership of a join that was refused.
+    pub(crate) fn undo_join(&mut self, key: ConnKey, room: RoomId, fx: &mut Effects) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if let Some(deserted) = self.rooms.leave(conn, room) {
+            self.desert(deserted, fx);
+        }
     }
 
     /// Ends all memberships of a connection.

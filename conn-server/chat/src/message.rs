@@ -197,6 +197,7 @@ impl Shard {
         }
         let waiting = self.parked.entry(conversation).or_default();
         waiting.push(Parked { asker, from, body: body.to_vec() });
+        self.desk.park(now.mono, u32::try_from(body.len()).unwrap_or(u32::MAX));
         // One question for all that wait; the connections' unanswered commands bound how many do.
         if waiting.len() == 1 {
             let ticket = self.desk.open(now.mono, Pending::Learn { conversation });
@@ -216,6 +217,7 @@ impl Shard {
             self.recent.learn(conversation, head);
         }
         for Parked { asker, from, body } in self.parked.remove(&conversation).unwrap_or_default() {
+            self.desk.unpark(now.mono, u32::try_from(body.len()).unwrap_or(u32::MAX));
             match head {
                 Ok(_) => self.accept(now, Offer { asker, conversation, from, body: &body }, fx),
                 Err(reject) => self.refuse(now, asker, reject, fx),
@@ -319,7 +321,8 @@ impl Shard {
     /// Tells the sender that its message is refused.
     pub(crate) fn refuse(&mut self, now: Now, asker: Asker, reject: Reject, fx: &mut Effects) {
         let Asker { origin, correlation, kind, client_message_id } = asker;
-        let refusal = Refusal { origin, correlation, kind, reject, client_message_id };
+        let room = None;
+        let refusal = Refusal { origin, correlation, kind, reject, client_message_id, room };
         self.mail_conn(now, Mail::Refuse(refusal), origin, fx);
     }
 
@@ -338,6 +341,9 @@ impl Shard {
         refusal: Refusal,
         fx: &mut Effects,
     ) {
+        if let Some(room) = refusal.room {
+            self.undo_join(key, room, fx);
+        }
         let message = (refusal.kind, refusal.client_message_id);
         self.reject_message(now, key, refusal.correlation, message, refusal.reject, fx);
         if matches!(refusal.kind, Kind::Pull | Kind::Conversations) {

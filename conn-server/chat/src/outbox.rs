@@ -14,9 +14,9 @@ use crate::mail::{self, CLASSES, COMMAND, Mail, MailBatch};
 #[derive(Debug)]
 pub(crate) struct Outbox {
     /// Bytes posted that the peer has not given credit for.
-    posted: Vec<[u32; CLASSES]>,
+    posted: Vec<[u64; CLASSES]>,
     /// Bytes handled for which the peer has not been given credit.
-    owed: Vec<[u32; CLASSES]>,
+    owed: Vec<[u64; CLASSES]>,
     /// Peers over the bound, per class.
     full: [u32; CLASSES],
 }
@@ -51,9 +51,9 @@ impl Outbox {
         let (Some(posted), Some(full)) = (posted.get_mut(class), self.full.get_mut(class)) else {
             return;
         };
-        let was_full = *posted > MAIL_CREDIT_BYTES;
-        *posted += len;
-        if !was_full && *posted > MAIL_CREDIT_BYTES {
+        let was_full = *posted > u64::from(MAIL_CREDIT_BYTES);
+        *posted += u64::from(len);
+        if !was_full && *posted > u64::from(MAIL_CREDIT_BYTES) {
             *full += 1;
             counters.mail_credit_hits += 1;
         }
@@ -63,9 +63,9 @@ impl Outbox {
     pub(crate) fn take_credit(&mut self, batch: &MailBatch) {
         let Some(posted) = self.posted.get_mut(usize::from(batch.from.0)) else { return };
         for ((posted, credit), full) in posted.iter_mut().zip(batch.credit).zip(&mut self.full) {
-            let was_full = *posted > MAIL_CREDIT_BYTES;
+            let was_full = *posted > u64::from(MAIL_CREDIT_BYTES);
             *posted = posted.saturating_sub(credit);
-            if was_full && *posted <= MAIL_CREDIT_BYTES {
+            if was_full && *posted <= u64::from(MAIL_CREDIT_BYTES) {
                 *full -= 1;
             }
         }
@@ -75,7 +75,7 @@ impl Outbox {
     pub(crate) fn owe(&mut self, from: ShardId, class: usize, len: u32) {
         let owed = self.owed.get_mut(usize::from(from.0)).and_then(|owed| owed.get_mut(class));
         if let Some(owed) = owed {
-            *owed += len;
+            *owed += u64::from(len);
         }
     }
 

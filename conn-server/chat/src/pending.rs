@@ -10,6 +10,7 @@ use wire::{ClientMessageId, ConversationId, Kind, RoomId, Seq, UserId};
 use crate::conn::{ConnKey, ConnRef, NONE};
 use crate::frame_pool::FrameId;
 use crate::limits::{STORE_APPENDS_MAX, STORE_BYTES_MAX, STORE_READS_MAX};
+use crate::members::EnterAsker;
 use crate::store::Ticket;
 use crate::time::Instant;
 
@@ -57,8 +58,7 @@ pub(crate) enum Pending {
         after: Seq,
     },
     Enter {
-        origin: ConnRef,
-        correlation: u64,
+        asker: EnterAsker,
         room: RoomId,
     },
     /// The conversation's last `seq` is asked for, since messages wait for it.
@@ -90,6 +90,8 @@ pub(crate) struct Desk {
     reads: u32,
     /// When the store last answered an append, or when it was given one while it had none.
     progress: Instant,
+    /// The same for reads, which are served beside the appends.
+    read_progress: Instant,
 }
 
 impl Desk {
@@ -101,6 +103,7 @@ impl Desk {
             append_bytes: 0,
             reads: 0,
             progress: Instant(0),
+            read_progress: Instant(0),
         }
     }
 
@@ -114,12 +117,29 @@ impl Desk {
 
     /// Whether the store has owed an answer for too long.
     pub(crate) fn is_stalled(&self, now: Instant, patience: Duration) -> bool {
-        self.appends > 0 && now.since(self.progress) > patience
+        (self.appends > 0 && now.since(self.progress) > patience)
+            || (self.reads > 0 && now.since(self.read_progress) > patience)
     }
 
     /// Whether there is credit for one more append of so many bytes.
     pub(crate) fn takes_append(&self, bytes: u32) -> bool {
         self.appends < STORE_APPENDS_MAX && self.append_bytes + u64::from(bytes) <= STORE_BYTES_MAX
+    }
+
+    /// Takes an append's credit for a message that waits to become one.
+    pub(crate) fn park(&mut self, now: Instant, bytes: u32) {
+        if self.appends == 0 {
+            self.progress = now;
+        }
+        self.appends += 1;
+        self.append_bytes += u64::from(bytes);
+    }
+
+    /// Gives it back.
+    pub(crate) fn unpark(&mut self, now: Instant, bytes: u32) {
+        self.progress = now;
+        self.appends -= 1;
+        self.append_bytes -= u64::from(bytes);
     }
 
     /// Whether there is credit for one more read.
@@ -135,6 +155,9 @@ impl Desk {
             self.appends += 1;
             self.append_bytes += u64::from(append.bytes);
         } else {
+            if self.reads == 0 {
+                self.read_progress = now;
+            }
             self.reads += 1;
         }
         match self.slots.get_mut(self.free as usize) {
@@ -164,6 +187,7 @@ impl Desk {
             self.appends -= 1;
             self.append_bytes -= u64::from(append.bytes);
         } else {
+            self.read_progress = now;
             self.reads -= 1;
         }
         Some(pending)

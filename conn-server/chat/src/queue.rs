@@ -8,7 +8,8 @@ use crate::conn::{ConnKey, Phase};
 use crate::effects::Effects;
 use crate::frame_pool::FrameId;
 use crate::limits::{
-    BUSY_RETRY_MS, CONN_QUEUE_BYTES_MAX, SHARD_QUEUE_BYTES_LOW, SHARD_QUEUE_BYTES_MAX,
+    BUSY_RETRY_MS, CONN_QUEUE_BYTES_MAX, CUT_QUEUE_BYTES_MAX, RELIEF_STEP_BYTES,
+    SHARD_QUEUE_BYTES_LOW, SHARD_QUEUE_BYTES_MAX,
 };
 use crate::shard::Shard;
 use crate::time::Now;
@@ -40,7 +41,10 @@ impl Shard {
         }
         if conn.queue.bytes > CONN_QUEUE_BYTES_MAX && conn.reason != Some(CloseReason::Slow) {
             self.close_slow(now, key, fx);
-        } else if self.queued_bytes > SHARD_QUEUE_BYTES_MAX {
+        } else if self.queued_bytes <= SHARD_QUEUE_BYTES_MAX {
+            self.relieve_above = SHARD_QUEUE_BYTES_MAX;
+        } else if self.queued_bytes > self.relieve_above {
+            self.relieve_above = self.queued_bytes + RELIEF_STEP_BYTES;
             self.relieve(now, fx);
         }
         true
@@ -94,23 +98,35 @@ impl Shard {
         self.send(now, key, correlation, Event::Rejected(rejected), fx);
     }
 
-    /// The shard's budget is used up: the longest queues are closed until there is room again.
+    /// The shard's budget is used up: the longest queues are closed until enough will be free. What earlier victims have
+    /// still to free counts, so that nobody is closed for bytes that are on their way out.
     fn relieve(&mut self, now: Now, fx: &mut Effects) {
         self.counters.queue_budget_hits += 1;
-        let mut queues: Vec<(u32, ConnKey)> = (0..self.conns.slots())
-            .filter_map(|index| {
-                let key = self.conns.key_at(index)?;
-                let conn = self.conns.get(key)?;
-                (conn.reason != Some(CloseReason::Slow) && conn.queue.bytes > 0)
-                    .then_some((conn.queue.bytes, key))
-            })
-            .collect();
+        let mut leaving = 0;
+        let mut queues: Vec<(u32, ConnKey)> = Vec::new();
+        for key in (0..self.conns.slots()).filter_map(|index| self.conns.key_at(index)) {
+            let Some(conn) = self.conns.get(key).filter(|conn| conn.queue.bytes > 0) else {
+                continue;
+            };
+            if conn.phase == Phase::Aborted || conn.reason == Some(CloseReason::Slow) {
+                leaving += u64::from(conn.queue.bytes);
+            } else {
+                queues.push((conn.queue.bytes, key));
+            }
+        }
         queues.sort_unstable_by_key(|(bytes, _)| core::cmp::Reverse(*bytes));
-        for (_, key) in queues {
-            if self.queued_bytes <= SHARD_QUEUE_BYTES_LOW {
+        let mut excess = self.queued_bytes.saturating_sub(leaving + SHARD_QUEUE_BYTES_LOW);
+        for (bytes, key) in queues {
+            if excess == 0 {
                 break;
             }
+            excess = excess.saturating_sub(bytes.into());
             self.close_slow(now, key, fx);
+            let left = self.conns.get(key).map_or(0, |conn| conn.queue.bytes);
+            if left > CUT_QUEUE_BYTES_MAX {
+                self.counters.deadline_cuts += 1;
+                self.abort(now, key, fx);
+            }
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Bytes in: frames are cut out and parsed in place; what must wait is put aside.
 
-use wire::{Command, FrameError, FrameView, Message, Reject, split_frame};
+use wire::{Command, FrameError, FrameView, Header, Message, Reject, split_frame};
 
 use crate::conn::{ConnKey, NONE, Phase};
 use crate::effects::Effects;
-use crate::limits::{CONN_AWAITING_LOW, CONN_AWAITING_MAX, CONN_READS_MAX, PAGE_BYTES_MAX};
+use crate::limits::{
+    CONN_AWAITING_LOW, CONN_AWAITING_MAX, CONN_READS_MAX, LOGIN_FRAME_BYTES_MAX, PAGE_BYTES_MAX,
+};
 use crate::shard::Shard;
 use crate::time::Now;
 use crate::timers::tick_of;
@@ -32,6 +34,9 @@ impl Shard {
         let mut rest = bytes;
         while self.conns.get(key).is_some_and(|conn| conn.is_open() && !conn.is_held()) {
             let parsed = match split_frame(rest) {
+                Ok(None) if self.is_too_long_for_a_stranger(key, rest) => {
+                    Err(FrameError::Oversized)
+                }
                 Ok(None) => break,
                 Ok(Some((frame, after))) => FrameView::parse(frame).map(|view| (view, after)),
                 Err(error) => Err(error),
@@ -53,8 +58,24 @@ impl Shard {
         bytes.len() - rest.len()
     }
 
-    /// Goes on with what was put aside.
+    /// Whether somebody who has not logged in has begun a frame that is no login.
+    fn is_too_long_for_a_stranger(&self, key: ConnKey, bytes: &[u8]) -> bool {
+        let is_stranger = self.conns.get(key).is_some_and(|conn| conn.phase == Phase::Fresh);
+        is_stranger
+            && matches!(Header::parse(bytes), Ok(Some(header))
+                if header.frame_len() > LOGIN_FRAME_BYTES_MAX)
+    }
+
+    /// Goes on with what was put aside, and with the peer's FIN if it came behind it.
     pub(crate) fn consume_spill(&mut self, now: Now, key: ConnKey, fx: &mut Effects) {
+        self.consume_aside(now, key, fx);
+        let conn = self.conns.get(key).filter(|conn| conn.is_open() && conn.is_eof);
+        if conn.is_some_and(|conn| !conn.is_held()) {
+            self.close(now, key, wire::CloseReason::PeerClosed, fx);
+        }
+    }
+
+    fn consume_aside(&mut self, now: Now, key: ConnKey, fx: &mut Effects) {
         let Some(conn) = self.conns.get(key) else { return };
         if conn.is_held() || conn.spill == NONE {
             return;
@@ -125,6 +146,7 @@ impl Shard {
                 self.paused.push(key);
                 continue;
             }
+            conn.heard = tick_of(now.mono);
             self.resume(key, fx);
             self.consume_spill(now, key, fx);
         }

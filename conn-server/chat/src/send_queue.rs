@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::conn::NONE;
 use crate::frame_pool::{FrameId, FramePool};
-use crate::limits::TRANSMIT_SLICES_MAX;
+use crate::limits::{TRANSMIT_BYTES_MAX, TRANSMIT_SLICES_MAX};
 use crate::transmit::Transmit;
 
 /// One connection's queue: 24 bytes, empty or not.
@@ -103,11 +103,13 @@ impl QueueNodes {
         }
         let mut skip = queue.sent as usize;
         let mut next = queue.head;
+        let mut room = TRANSMIT_BYTES_MAX;
         while let Some(node) = self.nodes.get(next as usize) {
             let bytes = pool.bytes(node.frame).get(skip..).unwrap_or_default();
-            if !out.push(bytes) {
+            if room == 0 || !out.push(bytes) {
                 break;
             }
+            room = room.saturating_sub(bytes.len());
             skip = 0;
             queue.in_flight += 1;
             next = node.next;

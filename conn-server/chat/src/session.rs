@@ -163,7 +163,11 @@ impl Shard {
 
     /// A connection's timer has come: what that means depends on where it is in its life.
     pub(crate) fn on_timer(&mut self, now: Now, key: ConnKey, fx: &mut Effects) {
-        let Some(Conn { phase, heard, .. }) = self.conns.get(key) else { return };
+        let Some(Conn { phase, heard, is_paused, awaiting, .. }) = self.conns.get(key) else {
+            return;
+        };
+        // The node itself does not listen to it: its silence means nothing while the answers are the node's to give.
+        let is_waiting = *is_paused && (*awaiting > 0 || self.outbox.is_choked());
         match phase {
             Phase::Fresh | Phase::Claiming => {
                 self.counters.login_timeouts += 1;
@@ -171,7 +175,9 @@ impl Shard {
             }
             Phase::Online => {
                 // Receiving only notes the tick; the deadline moves when it has come.
-                let deadline = heard + ticks_in(self.config.heartbeat_timeout);
+                let patience = ticks_in(self.config.heartbeat_timeout);
+                let heard = if is_waiting { tick_of(now.mono) } else { *heard };
+                let deadline = heard.saturating_add(patience);
                 if deadline > tick_of(now.mono) {
                     self.timers.arm(&mut self.conns, key.index(), deadline);
                 } else {

@@ -12,7 +12,7 @@ use crate::counters::{Counters, Gauges};
 use crate::directory::Directory;
 use crate::effects::Effects;
 use crate::frame_pool::FramePool;
-use crate::limits::{CONNECTIONS_MAX, PAGE_BYTES_MAX};
+use crate::limits::{CONNECTIONS_MAX, PAGE_BYTES_MAX, SHARD_QUEUE_BYTES_MAX};
 use crate::mail::{self, MailBatch};
 use crate::message::Parked;
 use crate::outbox::Outbox;
@@ -51,6 +51,8 @@ pub struct Shard {
     pub(crate) sessions: u64,
     pub(crate) queued_bytes: u64,
     pub(crate) queued_bytes_high: u64,
+    /// The table is looked through for long queues when more than this is queued.
+    pub(crate) relieve_above: u64,
     pub(crate) conn_queued_bytes_high: u32,
     pub(crate) messages_numbered: u64,
     pub(crate) random: u64,
@@ -85,6 +87,7 @@ impl Shard {
             sessions: 0,
             queued_bytes: 0,
             queued_bytes_high: 0,
+            relieve_above: SHARD_QUEUE_BYTES_MAX,
             conn_queued_bytes_high: 0,
             messages_numbered: 0,
             random: config.seed | 1,
@@ -115,6 +118,10 @@ impl Shard {
     pub fn handle_sent(&mut self, now: Now, key: ConnKey, bytes: usize, fx: &mut Effects) {
         self.counters.bytes_out += bytes as u64;
         let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.is_paused && bytes > 0 {
+            // It is not listened to, but it reads.
+            conn.heard = tick_of(now.mono);
+        }
         let before = conn.queue.bytes;
         self.nodes.sent(&mut conn.queue, &mut self.pool, bytes);
         self.queued_bytes -= u64::from(before - conn.queue.bytes);

@@ -24,9 +24,9 @@ pub(super) fn nofile(host: &dyn Host, plan: &Plan) -> Result<Outcome, Unreadable
     let (soft, hard) = limit(host, "Max open files")?;
     let current = format!("soft {}, hard {}", shown(soft, grouped), shown(hard, grouped));
     let plain = plan.connections.saturating_add(OTHER_DESCRIPTORS);
+    let table = plan.connections.saturating_mul(TABLE_PERCENT).div_ceil(100);
     let (status, wanted, note);
     if plan.direct_descriptors {
-        let table = plan.connections.saturating_mul(TABLE_PERCENT).div_ceil(100);
         let rings = table.div_ceil(soft.max(1)).max(1);
         wanted = format!("{} for the process", grouped(OTHER_DESCRIPTORS));
         status = match (soft >= OTHER_DESCRIPTORS, rings) {
@@ -55,7 +55,8 @@ pub(super) fn nofile(host: &dyn Host, plan: &Plan) -> Result<Outcome, Unreadable
         }
         .to_owned();
     }
-    let value = if plan.direct_descriptors { OTHER_DESCRIPTORS } else { plain };
+    // With direct descriptors a higher limit still means fewer rings: one, if it holds the whole table.
+    let value = if plan.direct_descriptors { table.max(OTHER_DESCRIPTORS) } else { plain };
     Ok(Outcome { status, current, wanted, note, value: value.to_string() })
 }
 
