@@ -209,7 +209,8 @@ fn of_figures(evidence: &Evidence<'_>) -> Vec<Check> {
         },
     }];
     if evidence.load != Load::None {
-        checks.extend([stationarity(evidence.outcome), tail(evidence.outcome)]);
+        let outcome = evidence.outcome;
+        checks.extend([answers(outcome), stationarity(outcome), tail(outcome)]);
     }
     checks
 }
@@ -262,6 +263,23 @@ fn sends(outcome: &Outcome) -> Check {
         share * 100.0
     );
     Check { name: "sends", grade, value: Some(share), finding }
+}
+
+/// Latencies of the answered say nothing of a system that answered only some. (Nothing sent is the business of `sends`.)
+fn answers(outcome: &Outcome) -> Check {
+    let share = if outcome.sent == 0 { 1.0 } else { outcome.acked as f64 / outcome.sent as f64 };
+    let grade = match share {
+        _ if share >= 0.999 => Grade::Pass,
+        _ if share >= 0.99 => Grade::Degraded,
+        _ => Grade::Invalid,
+    };
+    let finding = format!(
+        "{} of {} sent were acknowledged, {:.3} % (limit 99.9 %)",
+        outcome.acked,
+        outcome.sent,
+        share * 100.0
+    );
+    Check { name: "acknowledgements", grade, value: Some(share), finding }
 }
 
 /// A send later than this is late, in microseconds.

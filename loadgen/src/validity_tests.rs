@@ -74,7 +74,7 @@ fn a_quiet_run_is_valid_and_every_check_was_made() {
     let verdict = verdict_of(|_| {});
     assert_eq!(verdict.validity, Validity::Valid, "{:?}", verdict.reasons);
     assert!(verdict.checks.iter().all(|check| check.grade == Grade::Pass), "{:?}", verdict.checks);
-    assert_eq!(verdict.checks.len(), 22);
+    assert_eq!(verdict.checks.len(), 23);
 }
 
 #[test]
@@ -234,6 +234,13 @@ fn the_first_and_the_last_third_must_be_alike() {
     let short = verdict_of(|scene| scene.outcome.measured = Duration::from_secs(5));
     let check = short.checks.iter().find(|check| check.name == "stationarity").unwrap();
     assert_eq!(check.grade, Grade::NotMeasured);
+}
+
+#[test]
+fn what_is_not_answered_is_named() {
+    fine(|scene| scene.outcome.acked = 99_900);
+    spoilt("acknowledgements", Validity::Degraded, |scene| scene.outcome.acked = 99_899);
+    spoilt("acknowledgements", Validity::Invalid, |scene| scene.outcome.acked = 36_810);
 }
 
 #[test]
