@@ -83,14 +83,23 @@ impl<S: Source> Registration<S> {
 
     /// Reports until the lease is lost or the node ends.
     async fn hold(&mut self, lease: Lease) {
-        let _ = self.is_registered.send(true); // Nobody looks any more.
+        let mut missed = 0;
         while *self.stage.borrow_and_update() != Stage::Ended {
             match self.report().await {
-                Ok(ReportOutcome::Renewed) => self.note(None),
+                Ok(ReportOutcome::Renewed) => {
+                    missed = 0;
+                    self.note(None);
+                }
                 Ok(ReportOutcome::RegisterAgain | ReportOutcome::Superseded) => break,
                 // The lease may still run, and a balancer that was restarted says so itself.
-                Err(error) => self.note(Some(error)),
+                Err(error) => {
+                    missed += 1;
+                    self.note(Some(error));
+                }
             }
+            // Without a report for the lease's time the balancer has let the node go, if it lives.
+            let is_held = lease.report_interval * missed < lease.duration;
+            let _ = self.is_registered.send(is_held); // Nobody looks any more.
             self.pause(lease.report_interval).await;
         }
         let _ = self.is_registered.send(false); // Nobody looks any more.
