@@ -1,6 +1,8 @@
 //! What the benchmarks measure with: fixed inputs, and a hash of the results. Never random, so that two runs do the same work.
 #![forbid(unsafe_code)]
 
+pub mod facts;
+
 use wire::{
     Acked, ClientMessageId, Command, ConversationId, Event, FrameView, Message, MessageId,
     SendText, Seq, Text, UserId,
