@@ -16,6 +16,9 @@
 
 extern crate alloc;
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod close;
 mod config;
 mod conn;
