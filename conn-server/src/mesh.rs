@@ -235,7 +235,8 @@ impl Inbox {
     }
 
     /// The oldest message.
-    pub(crate) fn take(&self) -> Option<Message> {
+    #[must_use]
+    pub fn take(&self) -> Option<Message> {
         self.station().inbox.pop()
     }
 
