@@ -83,7 +83,6 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) user: UserId,
-    pub(crate) epoch: u64,
     pub(crate) queue: SendQueue,
     pub(crate) timer: Link,
     generation: u32,
@@ -117,7 +116,6 @@ pub(crate) const NONE: u32 = u32::MAX;
 impl Conn {
     const FREE: Self = Self {
         user: UserId(0),
-        epoch: 0,
         queue: SendQueue::EMPTY,
         timer: Link::IDLE,
         generation: 0,

@@ -88,6 +88,8 @@ counters! {
     spills,
     /// Connections closed for want of spill memory.
     spill_refused,
+    /// Pieces of mail posted to other shards.
+    mails,
     /// Mail bytes posted to other shards.
     mail_bytes,
     /// Times mail credit for a peer shard was used up.

@@ -5,15 +5,16 @@
 
 use alloc::collections::VecDeque;
 
-use hashbrown::HashMap;
 use wire::UserId;
 
 use crate::conn::ConnRef;
+use crate::index::{Indexed, Keyed};
 use crate::limits::{CUT_REASON_KEPT_S, DIRECTORY_CLOSED_MAX};
 
 /// What the home shard knows of a user.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
+    user: u64,
     epoch: u64,
     session: Option<Occupant>,
     /// Seconds on the node's clock until which the entry must stay.
@@ -22,6 +23,13 @@ pub(crate) struct Entry {
     cut: u8,
     /// It stands in the list of closed sessions, once however often its user comes and goes.
     is_listed: bool,
+}
+
+impl Keyed for Entry {
+    type Key = u64;
+    fn key(&self) -> u64 {
+        self.user
+    }
 }
 
 /// A connection reference that is never zero, so that an entry without a session costs nothing more.
@@ -64,7 +72,7 @@ pub(crate) enum Claimed {
 
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
-    entries: HashMap<u64, Entry>,
+    entries: Indexed<Entry>,
     /// Users whose session ended, by the time at which their entry may go, roughly in order.
     closed: VecDeque<(u64, u32)>,
     /// The same for those that were cut, who are remembered longer.
@@ -72,20 +80,26 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
+    /// One that grows to so many users without moving any.
+    pub(crate) fn with_capacity(users: usize) -> Self {
+        Self { entries: Indexed::with_capacity(users), ..Self::default() }
+    }
+
     pub(crate) fn claim(&mut self, claim: Claim) -> Claimed {
         if self.closed.len() + self.cut.len() >= DIRECTORY_CLOSED_MAX {
             return Claimed::Full;
         }
         let session = Occupant::new(claim.conn);
         let fresh = Entry {
+            user: claim.user.0,
             epoch: claim.epoch,
             session,
             keep_until_s: claim.keep_until_s,
             cut: 0,
             is_listed: false,
         };
-        let Some(entry) = self.entries.get_mut(&claim.user.0) else {
-            self.entries.insert(claim.user.0, fresh);
+        let Some(entry) = self.entries.get_mut(claim.user.0) else {
+            self.entries.insert(fresh);
             return Claimed::Granted { replaced: None, cut: 0 };
         };
         if claim.epoch <= entry.epoch {
@@ -100,7 +114,7 @@ impl Directory {
 
     /// The user's session is over, if it is still this connection's.
     pub(crate) fn release(&mut self, user: UserId, conn: ConnRef, cut: u8, now_s: u32) {
-        let Some(entry) = self.entries.get_mut(&user.0) else { return };
+        let Some(entry) = self.entries.get_mut(user.0) else { return };
         if entry.session.map(Occupant::conn) != Some(conn) {
             return;
         }
@@ -117,7 +131,7 @@ impl Directory {
 
     /// The user's connection.
     pub(crate) fn find(&self, user: UserId) -> Option<ConnRef> {
-        self.entries.get(&user.0)?.session.map(Occupant::conn)
+        self.entries.get(user.0)?.session.map(Occupant::conn)
     }
 
     /// Forgets entries whose time is over; a bounded number per call.
@@ -135,15 +149,15 @@ impl Directory {
     }
 }
 
-fn purge_list(entries: &mut HashMap<u64, Entry>, list: &mut VecDeque<(u64, u32)>, now_s: u32) {
+fn purge_list(entries: &mut Indexed<Entry>, list: &mut VecDeque<(u64, u32)>, now_s: u32) {
     const PER_CALL: usize = 256;
     for _ in 0..PER_CALL {
         let Some((user, _)) = list.pop_front_if(|(_, until)| *until <= now_s) else { return };
-        let Some(entry) = entries.get_mut(&user) else { continue };
+        let Some(entry) = entries.get_mut(user) else { continue };
         if entry.session.is_some() {
             entry.is_listed = false;
         } else if entry.keep_until_s <= now_s {
-            entries.remove(&user);
+            entries.remove(user);
         } else {
             list.push_back((user, entry.keep_until_s));
         }

@@ -13,7 +13,7 @@ use crate::conn::ConnKey;
 use crate::effects::Effects;
 use crate::frame_pool::charge_of;
 use crate::limits::PAGE_BYTES_MAX;
-use crate::mail::{ListPart, Mail, Read, Refusal};
+use crate::mail::{COMMAND, ListPart, Mail, REPLY, Read, Refusal};
 use crate::pending::{Pending, PendingParts};
 use crate::shard::Shard;
 use crate::store::{ConversationsPage, PullPage, StoreRequest, StoredMessage, Ticket};
@@ -116,7 +116,7 @@ impl Shard {
     /// Durability `none`, at the conversation's home: a page from memory.
     pub(crate) fn on_read(&mut self, now: Now, read: Read, fx: &mut Effects) {
         let Read { origin, correlation, conversation, after, limit } = read;
-        if origin.parts().0 != self.config.shard && self.outbox.is_choked() {
+        if self.outbox.is_full(origin.parts().0, REPLY) {
             // A small question causes a large answer: without room for it, it is asked again later.
             let (kind, reject, client_message_id) =
                 (Kind::Pull, Reject::Busy, wire::ClientMessageId(0));
@@ -125,7 +125,8 @@ impl Shard {
             self.mail_conn(now, Mail::Refuse(refusal), origin, fx);
             return;
         }
-        let (page, mut is_complete) = self.recent.page(conversation, after, usize::from(limit));
+        let (page, mut is_complete) =
+            self.recent.page(self.known.last(conversation), after, usize::from(limit));
         let (mut next, mut bytes) = (after, 0);
         for number in page {
             let Some((seq, frame)) = self.recent.text(number) else { continue };
@@ -174,8 +175,12 @@ impl Shard {
         fx: &mut Effects,
     ) {
         let Some(user) = self.conns.get(key).map(|conn| conn.user) else { return };
-        if !self.desk.takes_read() {
-            self.counters.store_credit_hits += 1;
+        // Under `none` every shard has a part of them.
+        let is_spread = self.config.durability == Durability::None;
+        let is_full = |shard| self.outbox.is_full(ShardId(shard), COMMAND);
+        let is_choked = is_spread && (0..self.config.shards).any(is_full);
+        if is_choked || !self.desk.takes_read() {
+            self.counters.store_credit_hits += u64::from(!is_choked);
             self.reject(now, key, correlation, Kind::Conversations, Reject::Busy, fx);
             return;
         }
@@ -228,14 +233,14 @@ impl Shard {
     }
 
     fn list(&self, user: UserId, after: ConversationId, limit: u16) -> (Vec<u8>, bool) {
-        let (heads, is_complete) = self.recent.conversations(user, after, usize::from(limit));
-        let mut bytes = Vec::with_capacity(heads.len() * HEAD_BYTES);
-        for (conversation, seq) in heads {
+        let mut heads = self.known.of_user(user, after);
+        let mut bytes = Vec::with_capacity(usize::from(limit) * HEAD_BYTES);
+        for (conversation, seq) in heads.by_ref().take(limit.into()) {
             for number in [conversation.first, conversation.second, seq.0] {
                 bytes.extend_from_slice(&number.to_le_bytes());
             }
         }
-        (bytes, is_complete)
+        (bytes, heads.next().is_none())
     }
 
     pub(crate) fn on_part(

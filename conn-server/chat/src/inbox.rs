@@ -48,9 +48,9 @@ impl Shard {
                     self.pool.release(frame);
                 }
             }
-            Mail::Granted { conn, correlation, cut } => {
+            Mail::Granted { conn, correlation, epoch, cut } => {
                 let (_, key) = conn.parts();
-                self.on_granted(now, key, correlation, cut, fx);
+                self.on_granted(now, key, correlation, (epoch, cut), fx);
                 self.consume_granted(now, from, key, fx);
             }
             Mail::Denied { conn, correlation, is_full } => {

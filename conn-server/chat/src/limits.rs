@@ -76,6 +76,19 @@ pub const PAGE_BYTES_MAX: usize = CONN_QUEUE_BYTES_MAX as usize / 8;
 /// Mail bytes of one class for one peer that it has not handled yet; beyond it the commands that cause such mail wait.
 pub const MAIL_CREDIT_BYTES: u32 = 4 * 1024 * 1024;
 
+/// Commands that wait for a peer's credit go on when so much or less is unhandled: half, so that they do not stop and go
+/// with every batch.
+pub const MAIL_CREDIT_BYTES_LOW: u32 = MAIL_CREDIT_BYTES / 2;
+
+/// Replies for one peer with its reserve: for what is owed to commands that were taken before, for closes, and for
+/// deliveries that came from a third shard. Beyond it a recipient who is connected there counts as a slow reader.
+pub const MAIL_RESERVE_BYTES: u32 = 4 * MAIL_CREDIT_BYTES;
+
+/// Credit that is kept back until mail goes to its owner anyway: an eighth, so that the owner never runs out for it.
+pub const MAIL_OWED_BYTES_MAX: u32 = MAIL_CREDIT_BYTES / 8;
+
+const _: () = assert!(MAIL_OWED_BYTES_MAX < MAIL_CREDIT_BYTES_LOW);
+
 /// Rooms that one session may be in.
 pub const SESSION_ROOMS_MAX: u16 = 64;
 
@@ -97,6 +110,10 @@ pub const DIRECTORY_CLOSED_MAX: usize = 1_000_000;
 /// Connections of a shard: an index has 24 bits in a connection reference.
 pub const CONNECTIONS_MAX: u32 = (1 << 24) - 1;
 
+/// Sessions that a shard's tables are made for at its start, if so many are planned: no table is copied while they come, and
+/// what is not used yet is address space alone.
+pub const SESSIONS_RESERVED_MAX: u32 = 65_536;
+
 /// How long the reason of a cut session is kept for the user's next login, in seconds.
 pub const CUT_REASON_KEPT_S: u32 = 3600;
 
@@ -106,7 +123,8 @@ const fn at_worst_load(entry: usize) -> usize {
 }
 
 /// Bytes of an idle session in the core: slab entry (the timer's links are in it) and directory entry.
-pub const IDLE_SESSION_BYTES: usize = size_of::<Conn>() + at_worst_load(size_of::<(u64, Entry)>());
+pub const IDLE_SESSION_BYTES: usize =
+    size_of::<Conn>() + size_of::<Entry>() + at_worst_load(size_of::<u32>());
 
 const _: () = assert!(IDLE_SESSION_BYTES <= 256);
 /// Promise 5: 5,000 texts of 128 bytes fit into one queue. A text frame is its body and 72 bytes.

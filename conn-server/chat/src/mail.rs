@@ -1,8 +1,9 @@
 //! Shard-to-shard mail: what travels is a batch of bytes, written and read here and nowhere else.
 //!
-//! Mail comes in three classes with a credit each: commands cause deliveries and replies, deliveries cause replies,
-//! replies cause nothing. Credit for a class is given back only while the classes after it have room, so that a slow
-//! shard holds the senders back; and since replies are always handled, nobody waits in a circle.
+//! Mail comes in three classes with a credit each, per peer: commands cause deliveries and replies, deliveries cause
+//! replies, replies cause nothing. A shard takes no command whose mail has no credit, so load is held back at its source;
+//! credit for a peer's commands is given back only while there is room for the replies to that peer. Deliveries and
+//! replies are always handled: nobody waits in a circle, and nobody waits for a third.
 
 use alloc::vec::Vec;
 
@@ -134,7 +135,7 @@ pub(crate) enum Mail<'a> {
     Deliver { to: UserId, frame: &'a [u8] },
     DeliverAt { conn: ConnRef, frame: &'a [u8] },
     DeliverRoom { room: RoomId, origin: ConnRef, frame: &'a [u8] },
-    Granted { conn: ConnRef, correlation: u64, cut: u8 },
+    Granted { conn: ConnRef, correlation: u64, epoch: u64, cut: u8 },
     Denied { conn: ConnRef, correlation: u64, is_full: bool },
     Close { conn: ConnRef, reason: CloseReason },
     Release { user: UserId, conn: ConnRef, cut: u8 },
@@ -230,7 +231,9 @@ impl<'a> Record<'a> {
             Mail::DeliverRoom { room, origin, frame } => {
                 Self::new(7, [0; 2], &[room.0, origin.0], frame)
             }
-            Mail::Granted { conn, correlation, cut } => new(8, [cut, 0], &[conn.0, correlation]),
+            Mail::Granted { conn, correlation, epoch, cut } => {
+                new(8, [cut, 0], &[conn.0, correlation, epoch])
+            }
             Mail::Denied { conn, correlation, is_full } => {
                 new(9, [is_full.into(), 0], &[conn.0, correlation])
             }
@@ -299,7 +302,7 @@ impl<'a> Record<'a> {
             5 => Mail::Deliver { to: UserId(a), frame: bytes },
             6 => Mail::DeliverAt { conn: ConnRef(a), frame: bytes },
             7 => Mail::DeliverRoom { room: RoomId(a), origin: ConnRef(b), frame: bytes },
-            8 => Mail::Granted { conn: ConnRef(a), correlation: b, cut: small[0] },
+            8 => Mail::Granted { conn: ConnRef(a), correlation: b, epoch: c, cut: small[0] },
             9 => Mail::Denied { conn: ConnRef(a), correlation: b, is_full: flag },
             10 => Mail::Close { conn: ConnRef(a), reason: CloseReason::from_code(small[0])? },
             11 => Mail::Release { user: UserId(a), conn: ConnRef(b), cut: small[0] },
@@ -393,7 +396,7 @@ mod tests {
             Mail::Deliver { to: UserId(8), frame: b"frame" },
             Mail::DeliverAt { conn, frame: b"frame" },
             Mail::DeliverRoom { room: RoomId(6), origin: conn, frame: b"" },
-            Mail::Granted { conn, correlation, cut: 4 },
+            Mail::Granted { conn, correlation, epoch: 6, cut: 4 },
             Mail::Denied { conn, correlation, is_full: true },
             Mail::Close { conn, reason: CloseReason::Replaced },
             Mail::Release { user: UserId(1), conn, cut: 4 },

@@ -77,8 +77,8 @@ impl Shard {
         }
         let conversation = ConversationId::room(room);
         let known = match self.config.durability {
-            Durability::None => Some(self.recent.head(conversation).unwrap_or_default()),
-            Durability::Relaxed => self.recent.head(conversation),
+            Durability::None => Some(self.known.head(conversation).unwrap_or_default()),
+            Durability::Relaxed => self.known.head(conversation),
             Durability::Commit => None,
         };
         if let Some(head) = known {

@@ -3,19 +3,20 @@
 use alloc::vec::Vec;
 
 use wire::{
-    Acked, ClientMessageId, ConversationId, Event, Kind, Message, MessageId, Reject, SendRoom,
-    SendText, Seq, Text, UserId, home_of_user,
+    Acked, ClientMessageId, CloseReason, ConversationId, Event, Kind, Message, MessageId, Reject,
+    SendRoom, SendText, Seq, Text, UserId, home_of_user,
 };
 
 use crate::config::Durability;
 use crate::conn::{ConnKey, ConnRef};
 use crate::effects::Effects;
 use crate::frame_pool::FrameId;
+use crate::index::Place;
 use crate::limits::CONN_AWAITING_LOW;
 use crate::mail::{Ack, Mail, Post, Refusal};
 use crate::pending::{Asker, Pending, PendingAppend};
 use crate::recent::{Remembered, body_hash};
-use crate::shard::Shard;
+use crate::shard::{Shard, seconds};
 use crate::store::{Append, HeadOf, StoreRequest};
 use crate::time::Now;
 
@@ -115,18 +116,22 @@ impl Shard {
         self.outbox.post(home, &Mail::Post(post), &mut self.counters, fx);
     }
 
-    /// At the conversation's home.
+    /// At the conversation's home. What comes from a connection here waited there for credit; what comes by mail cannot
+    /// wait, or one shard that stands still would hold up what others have for each other.
     pub(crate) fn accept(&mut self, now: Now, offer: Offer<'_>, fx: &mut Effects) {
+        if self.full_onward(offer.conversation, offer.from).is_some() {
+            self.refuse(now, offer.asker, Reject::Busy, fx);
+            return;
+        }
         match self.config.durability {
             Durability::Commit => self.accept_commit(now, offer, fx),
             Durability::None | Durability::Relaxed => {
                 if self.is_retry(now, offer, fx) {
                     return;
                 }
-                if self.recent.head(offer.conversation).is_some() {
-                    self.accept_placed(now, offer, fx);
-                } else {
-                    self.accept_unknown(now, offer, fx);
+                match self.known.find(offer.conversation) {
+                    Some(place) => self.accept_placed(now, offer, place, fx),
+                    None => self.accept_unknown(now, offer, fx),
                 }
             }
         }
@@ -148,14 +153,15 @@ impl Shard {
     }
 
     /// The conversation's last `seq` is known here: the place is given here.
-    fn accept_placed(&mut self, now: Now, offer: Offer<'_>, fx: &mut Effects) {
+    fn accept_placed(&mut self, now: Now, offer: Offer<'_>, known: Place, fx: &mut Effects) {
         let Offer { asker, conversation, from, body } = offer;
         let is_stored = self.config.durability == Durability::Relaxed;
         if is_stored && !self.store_takes(now, body.len()) {
             self.refuse(now, asker, Reject::Busy, fx);
             return;
         }
-        let Some(seq) = self.recent.next_seq(conversation) else { return };
+        let number = self.recent.next_number();
+        let Some((seq, before)) = self.known.advance(known, number) else { return };
         let place = (seq, self.next_message_id());
         let Some(frame) = self.encode_text(now, offer, place) else { return };
         let remembered = Remembered {
@@ -166,7 +172,7 @@ impl Shard {
             message_id: place.1,
             body_hash: body_hash(body),
         };
-        self.recent.remember(remembered, self.pool.bytes(frame), &mut self.counters);
+        self.recent.remember(remembered, before, self.pool.bytes(frame), &mut self.counters);
         if is_stored {
             self.append(now, offer, (Some(seq), place.1, None), fx);
         } else {
@@ -178,17 +184,17 @@ impl Shard {
     /// A conversation that this shard has not seen: new under `none`, asked for under `relaxed`.
     fn accept_unknown(&mut self, now: Now, offer: Offer<'_>, fx: &mut Effects) {
         let Offer { asker, conversation, from, body } = offer;
-        if !self.recent.has_room() {
+        if !self.known.has_room() {
             self.counters.conversation_bound_hits += 1;
             if self.config.durability == Durability::None || self.desk.appends() > 0 {
                 self.refuse(now, asker, Reject::Busy, fx);
                 return;
             }
-            self.recent.forget_heads();
+            self.known.forget();
         }
         if self.config.durability == Durability::None {
-            self.recent.learn(conversation, Seq(0));
-            self.accept_placed(now, offer, fx);
+            let known = self.known.learn(conversation, Seq(0));
+            self.accept_placed(now, offer, known, fx);
             return;
         }
         if !self.store_takes(now, body.len()) || !self.desk.takes_read() {
@@ -214,7 +220,7 @@ impl Shard {
         fx: &mut Effects,
     ) {
         if let Ok(head) = head {
-            self.recent.learn(conversation, head);
+            self.known.learn(conversation, head);
         }
         for Parked { asker, from, body } in self.parked.remove(&conversation).unwrap_or_default() {
             self.desk.unpark(now.mono, u32::try_from(body.len()).unwrap_or(u32::MAX));
@@ -412,8 +418,17 @@ impl Shard {
             self.deliver_at(now, key, frame, fx);
             return;
         }
-        let mail = Mail::DeliverAt { conn, frame: self.pool.bytes(frame) };
-        self.outbox.post(shard, &mail, &mut self.counters, fx);
+        if self.outbox.is_reserve_used(shard) {
+            // Its shard stands still, and no queue there can take more: as for any reader who is too slow.
+            self.counters.slow_closed += 1;
+            self.counters.dropped_frames += 1;
+            let reason = CloseReason::Slow;
+            self.directory.release(to, conn, reason.code(), seconds(now.mono));
+            self.outbox.post(shard, &Mail::Close { conn, reason }, &mut self.counters, fx);
+        } else {
+            let mail = Mail::DeliverAt { conn, frame: self.pool.bytes(frame) };
+            self.outbox.post(shard, &mail, &mut self.counters, fx);
+        }
         self.pool.release(frame);
     }
 

@@ -4,9 +4,7 @@ use wire::{Command, FrameError, FrameView, Header, Message, Reject, split_frame}
 
 use crate::conn::{ConnKey, NONE, Phase};
 use crate::effects::Effects;
-use crate::limits::{
-    CONN_AWAITING_LOW, CONN_AWAITING_MAX, CONN_READS_MAX, LOGIN_FRAME_BYTES_MAX, PAGE_BYTES_MAX,
-};
+use crate::limits::LOGIN_FRAME_BYTES_MAX;
 use crate::shard::Shard;
 use crate::time::Now;
 use crate::timers::tick_of;
@@ -43,8 +41,8 @@ impl Shard {
             };
             match parsed.map(|(view, after)| (view.correlation(), view.message(), after)) {
                 Ok((correlation, Message::Command(command), after)) => {
-                    if self.must_wait(key, &command) {
-                        self.pause(key, fx);
+                    if let Some(hold) = self.must_wait(key, &command) {
+                        self.pause(key, hold, fx);
                         break;
                     }
                     rest = after;
@@ -98,69 +96,6 @@ impl Shard {
         if !self.spills.append(&mut conn.spill, bytes) {
             self.counters.spill_refused += 1;
             self.close(now, key, wire::CloseReason::Full, fx);
-        }
-    }
-
-    /// Whether a command has to wait: one that may cause mail for credit, any for the answers to those before it, and a
-    /// read until the pages before it are read.
-    fn must_wait(&self, key: ConnKey, command: &Command<'_>) -> bool {
-        let Some(conn) = self.conns.get(key) else { return false };
-        match command {
-            Command::Heartbeat | Command::Logout => false,
-            Command::Login(_) | Command::LeaveRoom(_) => self.outbox.is_choked(),
-            Command::SendText(_) | Command::SendRoom(_) | Command::JoinRoom(_) => {
-                self.outbox.is_choked() || conn.awaiting >= CONN_AWAITING_MAX
-            }
-            Command::Pull(_) | Command::Conversations(_) => {
-                self.outbox.is_choked()
-                    || conn.awaiting >= CONN_AWAITING_MAX
-                    || conn.reads >= CONN_READS_MAX
-                    || conn.queue.bytes as usize > PAGE_BYTES_MAX
-            }
-        }
-    }
-
-    fn pause(&mut self, key: ConnKey, fx: &mut Effects) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        conn.is_paused = true;
-        self.counters.paused += 1;
-        self.paused.push(key);
-        // The driver drains `pause` before `resume`: one that was to be resumed in this turn just stays as it was.
-        match fx.resume.iter().position(|other| *other == key) {
-            Some(at) => drop(fx.resume.swap_remove(at)),
-            None => fx.pause.push(key),
-        }
-    }
-
-    /// Lets paused connections go on, if what they wait for has come.
-    pub(crate) fn resume_paused(&mut self, now: Now, fx: &mut Effects) {
-        if !core::mem::take(&mut self.is_resuming) || self.outbox.is_choked() {
-            return;
-        }
-        for key in core::mem::take(&mut self.paused) {
-            let Some(conn) = self.conns.get_mut(key) else { continue };
-            if !conn.is_paused {
-                continue;
-            }
-            if conn.awaiting >= CONN_AWAITING_LOW {
-                self.paused.push(key);
-                continue;
-            }
-            conn.heard = tick_of(now.mono);
-            self.resume(key, fx);
-            self.consume_spill(now, key, fx);
-        }
-    }
-
-    /// Tells the driver to receive again.
-    pub(crate) fn resume(&mut self, key: ConnKey, fx: &mut Effects) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        if !core::mem::take(&mut conn.is_paused) {
-            return;
-        }
-        match fx.pause.iter().position(|other| *other == key) {
-            Some(at) => drop(fx.pause.swap_remove(at)),
-            None => fx.resume.push(key),
         }
     }
 

@@ -6,16 +6,15 @@
 //! conversation's messages are linked from its last one backwards.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{DefaultHashBuilder, HashTable};
 use wire::{ClientMessageId, ConversationId, MessageId, Seq, UserId};
 
 use crate::counters::Counters;
-use crate::limits::{RECENT_MAX, SHARD_CONVERSATIONS_MAX};
+use crate::limits::RECENT_MAX;
 
 /// A message that is remembered.
 #[derive(Clone, Copy, Debug)]
@@ -56,19 +55,8 @@ impl Entry {
     };
 }
 
-/// What the shard knows of a conversation.
-#[derive(Clone, Copy, Debug, Default)]
-struct Head {
-    seq: u64,
-    /// Its last message, by its number; zero if there is none.
-    last: u64,
-}
-
 #[derive(Debug)]
 pub(crate) struct Recent {
-    heads: HashMap<ConversationId, Head>,
-    /// User and private conversation, for listing (durability `none`).
-    by_user: BTreeSet<(u64, ConversationId)>,
     entries: Vec<Entry>,
     /// Number of the next message; numbers start at 1.
     next: u64,
@@ -124,8 +112,6 @@ impl Recent {
 
     fn with(entries: Vec<Entry>, by_client_id: HashTable<u32>, history_bytes: usize) -> Self {
         Self {
-            heads: HashMap::new(),
-            by_user: BTreeSet::new(),
             entries,
             next: 1,
             by_client_id,
@@ -136,35 +122,9 @@ impl Recent {
         }
     }
 
-    /// The last `seq` of a conversation, if it is known here.
-    pub(crate) fn head(&self, conversation: ConversationId) -> Option<Seq> {
-        self.heads.get(&conversation).map(|head| Seq(head.seq))
-    }
-
-    /// Whether another conversation can be taken in.
-    pub(crate) fn has_room(&self) -> bool {
-        self.heads.len() < SHARD_CONVERSATIONS_MAX
-    }
-
-    /// Takes a conversation in, with its last `seq`.
-    pub(crate) fn learn(&mut self, conversation: ConversationId, seq: Seq) {
-        self.heads.insert(conversation, Head { seq: seq.0, last: 0 });
-        if !self.frames.is_empty() && conversation.as_room().is_none() {
-            self.by_user.insert((conversation.first, conversation));
-            self.by_user.insert((conversation.second, conversation));
-        }
-    }
-
-    /// Forgets all conversations: they are read from the store again when needed. Only while no append is on its way.
-    pub(crate) fn forget_heads(&mut self) {
-        self.heads.clear();
-    }
-
-    /// The next `seq` of a conversation that is known.
-    pub(crate) fn next_seq(&mut self, conversation: ConversationId) -> Option<Seq> {
-        let head = self.heads.get_mut(&conversation)?;
-        head.seq += 1;
-        Some(Seq(head.seq))
+    /// The number of the next message that will be remembered.
+    pub(crate) const fn next_number(&self) -> u64 {
+        self.next
     }
 
     fn entry(&self, number: u64) -> Option<&Entry> {
@@ -183,14 +143,18 @@ impl Recent {
         self.entries.get(place as usize).map(|entry| &entry.message)
     }
 
-    /// Remembers a message, and its frame if frames are kept.
-    pub(crate) fn remember(&mut self, message: Remembered, frame: &[u8], counters: &mut Counters) {
-        let (number, place) = (self.next, place_of(self.next));
+    /// Remembers a message, and its frame if frames are kept. `before` is the number of its conversation's message
+    /// before it, or zero.
+    pub(crate) fn remember(
+        &mut self,
+        message: Remembered,
+        before: u64,
+        frame: &[u8],
+        counters: &mut Counters,
+    ) {
+        let place = place_of(self.next);
         self.forget(place);
-        let mut entry = Entry { message, ..Entry::BLANK };
-        if let Some(head) = self.heads.get_mut(&message.conversation) {
-            entry.before = core::mem::replace(&mut head.last, number);
-        }
+        let mut entry = Entry { message, before, ..Entry::BLANK };
         (entry.frame_at, entry.frame_len) = self.keep(frame);
         let Self { by_client_id, entries, hasher, .. } = self;
         let hash_of =
@@ -256,15 +220,10 @@ impl Recent {
     }
 
     /// The numbers of a conversation's messages after a cursor whose frames are there, oldest first, at most `limit`, and
-    /// whether there was no more.
-    pub(crate) fn page(
-        &self,
-        conversation: ConversationId,
-        after: Seq,
-        limit: usize,
-    ) -> (Vec<u64>, bool) {
+    /// whether there was no more. `last` is the number of its last message.
+    pub(crate) fn page(&self, last: u64, after: Seq, limit: usize) -> (Vec<u64>, bool) {
         let mut found = Vec::new();
-        let mut number = self.heads.get(&conversation).map_or(0, |head| head.last);
+        let mut number = last;
         while let Some(entry) = self.entry(number) {
             if entry.message.seq <= after || self.frame(entry).is_none() {
                 break;
@@ -282,25 +241,5 @@ impl Recent {
     pub(crate) fn text(&self, number: u64) -> Option<(Seq, &[u8])> {
         let entry = self.entry(number)?;
         Some((entry.message.seq, self.frame(entry)?))
-    }
-
-    /// A user's private conversations on this shard after a cursor, at most `limit`, and whether there was no more.
-    pub(crate) fn conversations(
-        &self,
-        user: UserId,
-        after: ConversationId,
-        limit: usize,
-    ) -> (Vec<(ConversationId, Seq)>, bool) {
-        let past = ConversationId { first: after.first, second: after.second.saturating_add(1) };
-        let end = ConversationId { first: u64::MAX, second: u64::MAX };
-        let mut found: Vec<(ConversationId, Seq)> = self
-            .by_user
-            .range((user.0, past)..=(user.0, end))
-            .take(limit + 1)
-            .map(|(_, id)| (*id, self.head(*id).unwrap_or_default()))
-            .collect();
-        let is_complete = found.len() <= limit;
-        found.truncate(limit);
-        (found, is_complete)
     }
 }

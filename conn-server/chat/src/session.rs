@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::conn::{Conn, ConnKey, ConnRef, Phase};
 use crate::directory::{Claim, Claimed};
 use crate::effects::Effects;
-use crate::mail::Mail;
+use crate::mail::{COMMAND, Mail};
 use crate::shard::{Shard, seconds};
 use crate::time::Now;
 use crate::timers::{tick_of, ticks_in};
@@ -31,14 +31,19 @@ impl Shard {
             self.close(now, key, CloseReason::BadToken, fx);
             return;
         };
+        let home = home_of_user(token.user, self.config.shards);
+        if self.outbox.is_full(home, COMMAND) {
+            // The token stays good: its user's home has not seen it.
+            self.counters.logins_refused += 1;
+            self.reject(now, key, correlation, Kind::Login, Reject::Busy, fx);
+            return;
+        }
         conn.user = token.user;
-        conn.epoch = token.epoch.0;
         conn.phase = Phase::Claiming;
         // One second more than the token's own, so that rounding never ends an entry before its token.
         let keep_until_s = u32::try_from(token.expires_ms / 1000 + 1).unwrap_or(u32::MAX);
         let conn = self.conn_ref(key);
         let claim = Claim { user: token.user, epoch: token.epoch.0, keep_until_s, conn };
-        let home = home_of_user(token.user, self.config.shards);
         if home == self.config.shard {
             self.on_claim(now, claim, correlation, fx);
         } else {
@@ -48,7 +53,7 @@ impl Shard {
 
     /// At the user's home: the newest login wins.
     pub(crate) fn on_claim(&mut self, now: Now, claim: Claim, correlation: u64, fx: &mut Effects) {
-        let conn = claim.conn;
+        let Claim { conn, epoch, .. } = claim;
         let mail = match self.directory.claim(claim) {
             Claimed::Granted { replaced, cut } => {
                 if let Some(old) = replaced {
@@ -60,7 +65,7 @@ impl Shard {
                         fx,
                     );
                 }
-                Mail::Granted { conn, correlation, cut }
+                Mail::Granted { conn, correlation, epoch, cut }
             }
             Claimed::Stale => Mail::Denied { conn, correlation, is_full: false },
             Claimed::Full => Mail::Denied { conn, correlation, is_full: true },
@@ -83,7 +88,7 @@ impl Shard {
         now: Now,
         key: ConnKey,
         correlation: u64,
-        cut: u8,
+        (epoch, cut): (u64, u8),
         fx: &mut Effects,
     ) {
         // A connection that closed meanwhile has sent its release behind its claim.
@@ -92,7 +97,7 @@ impl Shard {
             return;
         };
         conn.phase = Phase::Online;
-        let (user, epoch) = (conn.user, wire::Epoch(conn.epoch));
+        let user = conn.user;
         self.sessions += 1;
         self.counters.logins += 1;
         let deadline = tick_of(now.mono) + ticks_in(self.config.heartbeat_timeout);
@@ -100,7 +105,7 @@ impl Shard {
         let home = home_of_user(user, self.config.shards);
         let welcome = Welcome {
             user,
-            epoch,
+            epoch: wire::Epoch(epoch),
             heartbeat_interval_ms: millis(self.config.heartbeat_interval),
             heartbeat_timeout_ms: millis(self.config.heartbeat_timeout),
             body_bytes_max: self.config.body_bytes_max,

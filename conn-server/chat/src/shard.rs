@@ -8,11 +8,15 @@ use wire::ConversationId;
 
 use crate::config::{Config, Durability};
 use crate::conn::{ConnKey, ConnRef, ConnTable, Phase};
+use crate::conversations::Conversations;
 use crate::counters::{Counters, Gauges};
 use crate::directory::Directory;
 use crate::effects::Effects;
 use crate::frame_pool::FramePool;
-use crate::limits::{CONNECTIONS_MAX, PAGE_BYTES_MAX, SHARD_QUEUE_BYTES_MAX};
+use crate::hold::Hold;
+use crate::limits::{
+    CONNECTIONS_MAX, PAGE_BYTES_MAX, SESSIONS_RESERVED_MAX, SHARD_QUEUE_BYTES_MAX,
+};
 use crate::mail::{self, MailBatch};
 use crate::message::Parked;
 use crate::outbox::Outbox;
@@ -38,12 +42,14 @@ pub struct Shard {
     pub(crate) directory: Directory,
     pub(crate) rooms: Rooms,
     pub(crate) outbox: Outbox,
+    /// What conversations this shard gives places in (durability `none` and `relaxed`).
+    pub(crate) known: Conversations,
     pub(crate) recent: Recent,
     pub(crate) desk: Desk,
     /// Messages that wait for their conversation's last `seq` (durability `relaxed`).
     pub(crate) parked: HashMap<ConversationId, Vec<Parked>>,
-    /// Connections that wait for mail credit or for their answers.
-    pub(crate) paused: Vec<ConnKey>,
+    /// Connections that wait, and what for.
+    pub(crate) paused: Vec<(ConnKey, Hold)>,
     /// Something that paused connections wait for has come.
     pub(crate) is_resuming: bool,
     /// Members of the room that a message goes to, while it goes there.
@@ -68,6 +74,11 @@ impl Shard {
             Durability::Relaxed => Recent::new(0),
             Durability::Commit => Recent::none(),
         };
+        let reserve = config.connections_max.min(SESSIONS_RESERVED_MAX) as usize;
+        let known = match config.durability {
+            Durability::Commit => Conversations::default(),
+            durability => Conversations::new(reserve / 2, durability == Durability::None),
+        };
         Self {
             counters: Counters::default(),
             conns: ConnTable::default(),
@@ -75,9 +86,10 @@ impl Shard {
             nodes: QueueNodes::new(),
             pool: FramePool::new(),
             spills: Spills::default(),
-            directory: Directory::default(),
+            directory: Directory::with_capacity(reserve),
             rooms: Rooms::new(),
             outbox: Outbox::new(config.shards),
+            known,
             recent,
             desk: Desk::new(),
             parked: HashMap::new(),
@@ -153,15 +165,13 @@ impl Shard {
 
     /// Mail from a peer shard.
     pub fn handle_mail(&mut self, now: Now, batch: &MailBatch, fx: &mut Effects) {
-        let was_choked = self.outbox.is_choked();
-        self.outbox.take_credit(batch);
+        self.is_resuming |= self.outbox.take_credit(batch);
         let mut rest = batch.bytes.as_slice();
         while let Some((mail, len)) = mail::read(&mut rest) {
             self.outbox.owe(batch.from, mail.class(), len);
             self.on_mail(now, batch.from, mail, fx);
         }
-        self.outbox.settle(fx);
-        self.is_resuming |= was_choked && !self.outbox.is_choked();
+        self.outbox.settle(batch.from, fx);
         self.resume_paused(now, fx);
     }
 
