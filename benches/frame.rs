@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use benches::{body, frame, result_hash, subjects};
+use benches::frames::{BODY_BYTES, body, frame, result_hash, subjects};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wire::{FrameView, split_frame};
 
@@ -70,7 +70,7 @@ fn floor(criterion: &mut Criterion) {
             bencher.iter(|| black_box(&mut out).copy_from_slice(black_box(&bytes)));
         });
     }
-    for len in benches::BODY_BYTES {
+    for len in BODY_BYTES {
         group.bench_function(format!("utf8/{len}"), |bencher| {
             bencher.iter(|| core::str::from_utf8(black_box(&body[..len])).is_ok());
         });
