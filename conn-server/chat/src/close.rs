@@ -157,7 +157,8 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         self.queued_bytes -= u64::from(conn.queue.bytes);
         self.counters.dropped_frames += self.nodes.clear(&mut conn.queue, &mut self.pool);
-        self.counters.closed += 1;
+        self.counters.closed += u64::from(!conn.is_shed);
+        self.shedding -= u32::from(conn.is_shed);
         self.conns.remove(key);
     }
 }

@@ -108,6 +108,8 @@ pub(crate) struct Conn {
     pub(crate) is_eof: bool,
     /// It waits for mail credit or for its answers, and its driver was told to pause.
     pub(crate) is_paused: bool,
+    /// There was no room for it: it stays only to be told so.
+    pub(crate) is_shed: bool,
 }
 
 /// No index.
@@ -131,6 +133,7 @@ impl Conn {
         is_goodbye_queued: false,
         is_eof: false,
         is_paused: false,
+        is_shed: false,
     };
 
     /// Whether commands of it may be handled now; if not, its bytes wait in the spill.

@@ -17,7 +17,7 @@ const CLASSES: [u32; 19] = [
 ];
 const _: () = assert!(CLASSES[CLASSES.len() - 1] as usize == FRAME_BYTES_MAX);
 
-/// Buffers are made in chunks of about this many bytes: small enough to start small, large enough to be rare.
+/// Buffers are made in chunks of at most about this many bytes, a power of two of them: small enough to start small, large enough to be rare.
 const CHUNK_BYTES: u32 = 64 * 1024;
 
 const CLASS_SHIFT: u32 = 27;
@@ -104,7 +104,8 @@ impl Chunk {
 #[derive(Debug)]
 struct Class {
     bytes: u32,
-    per_chunk: u32,
+    /// Buffers of a chunk, as a power of two: an index is taken apart without a division.
+    chunk_bits: u32,
     chunks: Vec<Chunk>,
     /// Chunks with a free buffer; the last is taken from first, so that the others can run empty.
     available: Vec<u32>,
@@ -116,13 +117,18 @@ struct Class {
 
 impl Class {
     fn new(bytes: u32) -> Self {
-        let per_chunk = (CHUNK_BYTES / bytes).max(1);
+        let chunk_bits = (CHUNK_BYTES / bytes).max(1).ilog2();
         let (chunks, available, vacant) = (Vec::new(), Vec::new(), Vec::new());
-        Self { bytes, per_chunk, chunks, available, vacant, empty: 0 }
+        Self { bytes, chunk_bits, chunks, available, vacant, empty: 0 }
+    }
+
+    /// The chunk of a buffer, and its place there.
+    const fn split(&self, index: u32) -> (u32, u32) {
+        (index >> self.chunk_bits, index & ((1 << self.chunk_bits) - 1))
     }
 
     fn grow(&mut self) -> u32 {
-        let chunk = Chunk::new(self.bytes, self.per_chunk);
+        let chunk = Chunk::new(self.bytes, 1 << self.chunk_bits);
         let id = match self.vacant.pop() {
             Some(id) => {
                 if let Some(place) = self.chunks.get_mut(id as usize) {
@@ -156,12 +162,12 @@ impl Class {
         if chunk.free == FREE_END {
             self.available.pop();
         }
-        Some(id * self.per_chunk + at)
+        Some(id << self.chunk_bits | at)
     }
 
     /// Frees a buffer, and its chunk's memory if it was the last there and another empty chunk is kept.
     fn free(&mut self, index: u32) {
-        let (id, at) = (index / self.per_chunk, index % self.per_chunk);
+        let (id, at) = self.split(index);
         let Some(chunk) = self.chunks.get_mut(id as usize) else { return };
         if chunk.free == FREE_END {
             self.available.push(id);
@@ -185,13 +191,13 @@ impl Class {
     }
 
     fn meta(&mut self, index: u32) -> Option<&mut Meta> {
-        let chunk = self.chunks.get_mut((index / self.per_chunk) as usize)?;
-        chunk.meta.get_mut((index % self.per_chunk) as usize)
+        let (id, at) = self.split(index);
+        self.chunks.get_mut(id as usize)?.meta.get_mut(at as usize)
     }
 
     fn range(&self, index: u32) -> Option<(&Chunk, core::ops::Range<usize>)> {
-        let chunk = self.chunks.get((index / self.per_chunk) as usize)?;
-        let at = index % self.per_chunk;
+        let (id, at) = self.split(index);
+        let chunk = self.chunks.get(id as usize)?;
         let start = (at * self.bytes) as usize;
         let len = chunk.meta.get(at as usize)?.len as usize;
         Some((chunk, start..start + len))
@@ -253,7 +259,8 @@ impl FramePool {
     pub(crate) fn bytes_mut(&mut self, frame: FrameId) -> &mut [u8] {
         let Some(class) = self.classes.get_mut(frame.class()) else { return &mut [] };
         let Some((_, range)) = class.range(frame.index()) else { return &mut [] };
-        let chunk = class.chunks.get_mut((frame.index() / class.per_chunk) as usize);
+        let (id, _) = class.split(frame.index());
+        let chunk = class.chunks.get_mut(id as usize);
         chunk.and_then(|chunk| chunk.bytes.get_mut(range)).unwrap_or_default()
     }
 

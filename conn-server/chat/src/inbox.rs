@@ -89,6 +89,7 @@ impl Shard {
         fx: &mut Effects,
     ) {
         if from != self.config.shard {
+            self.resume(key, fx);
             self.consume_spill(now, key, fx);
         }
     }

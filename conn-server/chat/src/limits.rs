@@ -110,6 +110,10 @@ pub const DIRECTORY_CLOSED_MAX: usize = 1_000_000;
 /// Connections of a shard: an index has 24 bits in a connection reference.
 pub const CONNECTIONS_MAX: u32 = (1 << 24) - 1;
 
+/// Connections beyond a full shard's bound that are told so and closed in order; whoever comes while so many linger is cut
+/// off without a word.
+pub const SHED_MAX: u32 = 32;
+
 /// Sessions that a shard's tables are made for at its start, if so many are planned: no table is copied while they come, and
 /// what is not used yet is address space alone.
 pub const SESSIONS_RESERVED_MAX: u32 = 65_536;

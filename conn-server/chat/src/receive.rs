@@ -93,9 +93,13 @@ impl Shard {
             return;
         }
         self.counters.spills += 1;
+        let is_claiming = conn.phase == Phase::Claiming;
         if !self.spills.append(&mut conn.spill, bytes) {
             self.counters.spill_refused += 1;
             self.close(now, key, wire::CloseReason::Full, fx);
+        } else if is_claiming {
+            // More can only be handled when the login's answer has come from the user's home.
+            self.stop_receiving(key, fx);
         }
     }
 

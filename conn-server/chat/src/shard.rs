@@ -15,7 +15,7 @@ use crate::effects::Effects;
 use crate::frame_pool::FramePool;
 use crate::hold::Hold;
 use crate::limits::{
-    CONNECTIONS_MAX, PAGE_BYTES_MAX, SESSIONS_RESERVED_MAX, SHARD_QUEUE_BYTES_MAX,
+    CONNECTIONS_MAX, PAGE_BYTES_MAX, SESSIONS_RESERVED_MAX, SHARD_QUEUE_BYTES_MAX, SHED_MAX,
 };
 use crate::mail::{self, MailBatch};
 use crate::message::Parked;
@@ -48,6 +48,8 @@ pub struct Shard {
     pub(crate) desk: Desk,
     /// Messages that wait for their conversation's last `seq` (durability `relaxed`).
     pub(crate) parked: HashMap<ConversationId, Vec<Parked>>,
+    /// Connections that are there only to be told that the shard is full.
+    pub(crate) shedding: u32,
     /// Connections that wait, and what for.
     pub(crate) paused: Vec<(ConnKey, Hold)>,
     /// Something that paused connections wait for has come.
@@ -77,7 +79,8 @@ impl Shard {
         let reserve = config.connections_max.min(SESSIONS_RESERVED_MAX) as usize;
         let known = match config.durability {
             Durability::Commit => Conversations::default(),
-            durability => Conversations::new(reserve / 2, durability == Durability::None),
+            Durability::Relaxed => Conversations::new(reserve / 2, false),
+            Durability::None => Conversations::new(reserve / 2, true),
         };
         Self {
             counters: Counters::default(),
@@ -93,6 +96,7 @@ impl Shard {
             recent,
             desk: Desk::new(),
             parked: HashMap::new(),
+            shedding: 0,
             paused: Vec::new(),
             is_resuming: false,
             fan_out: Vec::new(),
@@ -108,19 +112,26 @@ impl Shard {
         }
     }
 
-    /// A connection was accepted. `None`: full or draining; close it at once, nothing else is owed.
-    pub fn handle_accept(&mut self, now: Now, _fx: &mut Effects) -> Option<ConnKey> {
-        let is_full = self.conns.len() >= self.config.connections_max.min(CONNECTIONS_MAX);
-        let Some(key) = (!is_full && !self.is_draining).then(|| self.conns.insert()).flatten()
-        else {
-            self.counters.shed += 1;
-            return None;
-        };
-        self.counters.accepted += 1;
+    /// A connection was accepted. One that finds the shard full is told so and closed in order, as long as few of these
+    /// linger. `None`: beyond that, or draining; close it at once, nothing else is owed.
+    pub fn handle_accept(&mut self, now: Now, fx: &mut Effects) -> Option<ConnKey> {
+        let served = self.conns.len() - self.shedding;
+        let is_full = served >= self.config.connections_max.min(CONNECTIONS_MAX - SHED_MAX);
+        let has_place = !self.is_draining && (!is_full || self.shedding < SHED_MAX);
+        let key = has_place.then(|| self.conns.insert()).flatten();
+        self.counters.shed += u64::from(is_full || key.is_none());
+        let key = key?;
         let tick = tick_of(now.mono);
         if let Some(conn) = self.conns.get_mut(key) {
             conn.heard = tick;
+            conn.is_shed = is_full;
         }
+        if is_full {
+            self.shedding += 1;
+            self.close(now, key, wire::CloseReason::Full, fx);
+            return Some(key);
+        }
+        self.counters.accepted += 1;
         let deadline = tick + ticks_in(self.config.login_timeout);
         self.timers.arm(&mut self.conns, key.index(), deadline);
         Some(key)
