@@ -165,6 +165,11 @@ pub struct LoadArgs {
     /// Load before it, not measured.
     #[arg(long, default_value = "2s", value_name = "TIME", value_parser = parse_duration)]
     pub warmup: Duration,
+    /// Before the load, let every connection send N messages to a partner and receive as many; with --preset idle it also
+    /// enters a room of 100. Then `rss_per_connection_bytes` is that of sessions that have lived. Only with the presets
+    /// idle, pairs and mixed.
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    pub prime: u32,
     /// Bytes of each message's body.
     #[arg(long, default_value_t = 128, value_name = "BYTES")]
     pub size: usize,

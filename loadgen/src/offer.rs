@@ -47,14 +47,20 @@ impl Offer {
         };
         let load = load(args)?;
         let body = wire::limits::BODY_BYTES_MAX;
-        if load != Load::None && !(STAMP_BYTES..=body).contains(&args.size) {
+        let is_silent = load == Load::None && args.prime == 0;
+        if !is_silent && !(STAMP_BYTES..=body).contains(&args.size) {
             let size = args.size;
             return Err(Refusal::usage(format!(
                 "--size {size} cannot be sent: a body has {STAMP_BYTES} to {body} bytes, the first {STAMP_BYTES} of \
                  which carry the ledger's stamp"
             )));
         }
-        if load != Load::None && args.connections < 2 {
+        if args.prime > 0 && args.preset == PresetName::Rooms {
+            return Err(Refusal::usage(
+                "--prime needs partners to write to, and --preset rooms has none: use idle, pairs or mixed",
+            ));
+        }
+        if !is_silent && args.connections < 2 {
             return Err(Refusal::usage(
                 "one connection has nobody to talk to: use --connections 2 or --preset idle",
             ));
@@ -81,7 +87,11 @@ impl Offer {
             sources: Vec::new(),
             cpu: None,
             logout: true,
-            options: EngineOptions { reconnect: args.reconnect, ..EngineOptions::default() },
+            options: EngineOptions {
+                reconnect: args.reconnect,
+                prime: args.prime,
+                ..EngineOptions::default()
+            },
         };
         Ok(Self { plan, preset: name, deliveries_per_s })
     }

@@ -91,6 +91,9 @@ pub struct EngineOptions {
     pub serial: bool,
     /// Of each pair only the first writes.
     pub one_way: bool,
+    /// Before the load every connection sends so many messages to a partner and receives as many; in an idle run it also
+    /// enters a room. For measuring what a session costs that has lived.
+    pub prime: u32,
 }
 
 /// Leave to log in, for one of the plan's connections.
@@ -123,6 +126,8 @@ pub enum Phase {
     Start,
     /// Connecting and logging in.
     Ramp,
+    /// Every connection sends and receives its first messages, before anything is measured.
+    Prime,
     /// Load without measuring.
     Warmup,
     /// The measured phase.

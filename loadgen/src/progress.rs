@@ -74,7 +74,9 @@ impl Progress {
         if let Shown::Bar(bar) = &self.shown {
             let template = match phase {
                 Phase::Ramp | Phase::Warmup | Phase::Measured => "{msg:60} {bar:30}",
-                Phase::Start | Phase::Drain | Phase::Close | Phase::Done => "{msg}",
+                Phase::Start | Phase::Prime | Phase::Drain | Phase::Close | Phase::Done => {
+                    "{msg}"
+                }
             };
             bar.set_style(style(template));
             bar.set_length(self.whole());
@@ -100,6 +102,7 @@ impl Progress {
                 let done = match self.phase {
                     Phase::Ramp => u64::from(established),
                     Phase::Start
+                    | Phase::Prime
                     | Phase::Warmup
                     | Phase::Measured
                     | Phase::Drain
@@ -124,7 +127,7 @@ impl Progress {
             Phase::Ramp => u64::from(self.connections),
             Phase::Warmup => self.warmup.as_millis() as u64,
             Phase::Measured => self.duration.as_millis() as u64,
-            Phase::Start | Phase::Drain | Phase::Close | Phase::Done => 0,
+            Phase::Start | Phase::Prime | Phase::Drain | Phase::Close | Phase::Done => 0,
         }
     }
 
@@ -145,6 +148,10 @@ impl Progress {
         match self.phase {
             Phase::Start => "starting".into(),
             Phase::Ramp => format!("ramp: {established} of {} logged in", self.connections),
+            Phase::Prime => format!(
+                "first messages: {delivered} arrived, {}/s",
+                rate(delivered, delivered_then)
+            ),
             Phase::Warmup => load("warm-up", self.warmup),
             Phase::Measured => load("measuring", self.duration),
             Phase::Drain => "waiting for the last deliveries".into(),

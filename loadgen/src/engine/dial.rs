@@ -153,8 +153,9 @@ impl Engine<'_> {
         welcome: &Welcome,
         now_ns: u64,
     ) -> io::Result<()> {
-        let has_load = self.plan.load != crate::plan::Load::None;
-        if has_load && self.plan.body_bytes > welcome.body_bytes_max as usize {
+        let is_silent =
+            self.plan.load == crate::plan::Load::None && self.plan.options.prime == 0;
+        if !is_silent && self.plan.body_bytes > welcome.body_bytes_max as usize {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 format!(

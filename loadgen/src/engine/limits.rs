@@ -24,6 +24,10 @@ pub(super) const RECV_BUFFER_BYTES_MAX: usize = 16 * 1_024;
 /// Completions that are handled before the schedule is looked at again. A due send ends the batch earlier.
 pub(super) const COMPLETIONS_PER_TURN: usize = 256;
 
+/// Messages without an answer while connections say their first ones: enough to keep a node busy, few beside what its
+/// queues hold.
+pub(super) const PRIMING_MAX: usize = 1_024;
+
 /// Sends that are made before completions are looked at again.
 pub(super) const SENDS_PER_TURN: u32 = 128;
 

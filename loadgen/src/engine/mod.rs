@@ -16,6 +16,7 @@ mod limits;
 mod pages;
 mod phases;
 mod pin;
+mod prime;
 mod ring;
 mod rings;
 mod send_pool;
@@ -109,7 +110,7 @@ fn check(plan: &Plan) -> io::Result<()> {
     {
         return refuse(format!("a room has 2 to {MEMBERS_MAX} members, not {room_size}"));
     }
-    if plan.load == Load::None {
+    if plan.load == Load::None && plan.options.prime == 0 {
         return Ok(());
     }
     if !(STAMP_BYTES..=wire::limits::BODY_BYTES_MAX).contains(&plan.body_bytes) {
@@ -119,7 +120,7 @@ fn check(plan: &Plan) -> io::Result<()> {
             plan.body_bytes
         ));
     }
-    if Fleet::new(plan.preset, plan.connections).streams() == 0 {
+    if fleet(plan).streams() == 0 {
         return refuse("nobody has anybody to talk to: use at least two connections".to_owned());
     }
     match plan.load {
@@ -129,6 +130,15 @@ fn check(plan: &Plan) -> io::Result<()> {
         Load::Closed { window: 0 } => refuse("a closed loop needs a window above zero".to_owned()),
         Load::Open { .. } | Load::Closed { .. } | Load::None => Ok(()),
     }
+}
+
+/// Who talks to whom. Whoever says nothing under load may still have first messages to say, and a room to be in.
+fn fleet(plan: &Plan) -> Fleet {
+    let preset = match plan.preset {
+        Preset::Idle if plan.options.prime > 0 => Preset::Mixed,
+        Preset::Pairs | Preset::Rooms { .. } | Preset::Idle | Preset::Mixed => plan.preset,
+    };
+    Fleet::new(preset, plan.connections).one_way(plan.options.one_way)
 }
 
 /// One run. Its methods are in the files of this folder, by what they do.
@@ -178,7 +188,7 @@ impl<'a> Engine<'a> {
         watch: &'a Watch,
         conns_per_ring_max: u32,
     ) -> io::Result<Self> {
-        let fleet = Fleet::new(plan.preset, plan.connections).one_way(plan.options.one_way);
+        let fleet = fleet(plan);
         let frame_bytes = frame_bytes(plan.body_bytes);
         let buffer_bytes = (frame_bytes * 4).next_power_of_two();
         let buffer_bytes = buffer_bytes.clamp(RECV_BUFFER_BYTES_MIN, RECV_BUFFER_BYTES_MAX);
@@ -238,6 +248,7 @@ impl<'a> Engine<'a> {
             .finish(|index| is_interrupted || excused.get(index as usize) != Some(&false));
         let classes = [ClassKind::Private, ClassKind::Room]
             .into_iter()
+            .filter(|_| self.plan.load != Load::None)
             .filter(|kind| match kind {
                 ClassKind::Private => self.fleet.has_pairs(),
                 ClassKind::Room => self.fleet.has_rooms(),

@@ -31,7 +31,7 @@ pub(super) struct Span {
 impl Engine<'_> {
     pub(super) fn run_phases(&mut self) -> io::Result<()> {
         let is_up = self.ramp()?;
-        if is_up {
+        if is_up && self.prime()? {
             self.load()?;
             self.drain()?;
         }
@@ -39,7 +39,7 @@ impl Engine<'_> {
         self.close_all()
     }
 
-    fn enter_phase(&mut self, phase: Phase) {
+    pub(super) fn enter_phase(&mut self, phase: Phase) {
         self.phase = phase;
         self.publish_now();
         self.watch.enter(phase);
@@ -50,7 +50,7 @@ impl Engine<'_> {
     }
 
     /// Whether somebody outside has asked for the end.
-    fn is_stopped(&mut self) -> bool {
+    pub(super) fn is_stopped(&mut self) -> bool {
         let is_stopped = self.watch.stop.load(Ordering::Relaxed);
         self.span.is_interrupted |= is_stopped;
         is_stopped
@@ -154,7 +154,7 @@ impl Engine<'_> {
         Ok(())
     }
 
-    fn is_drained(&self) -> bool {
+    pub(super) fn is_drained(&self) -> bool {
         self.flights.len() == 0 && self.ledger.outstanding() == 0
     }
 
@@ -205,6 +205,6 @@ impl Engine<'_> {
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
+pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
 }

@@ -51,8 +51,11 @@ impl Speech {
         self.is_on = false;
     }
 
+    /// Messages are done. Those from before the load belong to no window.
     pub(super) const fn on_completed(&mut self, count: u32) {
-        self.credits += count;
+        if self.is_on {
+            self.credits += count;
+        }
     }
 
     /// When the next message is due: `None` in a closed loop, or when nothing is due any more.
@@ -140,7 +143,7 @@ impl Engine<'_> {
         false
     }
 
-    fn utter(&mut self, stream: u32, sender: u32, intended_ns: u64, now_ns: u64) {
+    pub(super) fn utter(&mut self, stream: u32, sender: u32, intended_ns: u64, now_ns: u64) {
         let owed = if self.is_closed_loop() { self.ledger.recipients(stream, sender) } else { 0 };
         let seq = self.ledger.sent(stream, sender);
         let conn = &mut self.conns[sender as usize];

@@ -119,6 +119,31 @@ fn idle_connections_send_their_heartbeats() {
 }
 
 #[test]
+fn an_idle_run_may_begin_with_messages_and_rooms() {
+    let mut plan = plan(Preset::Idle, 50, Load::None);
+    plan.duration = Duration::from_millis(10);
+    plan.options.prime = 3;
+    let (outcome, done) = run_against(RIGHT, &plan, 20);
+    assert_eq!(done.messages, 150);
+    check_clean(&outcome, &done, 1);
+    assert_eq!((outcome.intended, outcome.sent, outcome.classes.len()), (0, 0, 0));
+}
+
+#[test]
+fn first_messages_that_do_not_arrive_end_the_run_with_their_number() {
+    let mut plan = plan(Preset::Idle, 10, Load::None);
+    plan.options.prime = 4;
+    plan.options.raw = true; // Nobody pulls what was dropped.
+    plan.ramp_stall_max = Duration::from_millis(300);
+    let server = ReferenceServer::start(key(), Script { fault: Fault::Drop, every: 10 }).unwrap();
+    let mut grants = grants_for(server.address(), server.started());
+    let error = run(&plan, &mut grants, &Watch::default()).unwrap_err();
+    let words = error.to_string();
+    assert!(words.starts_with("of the first 40 messages 3"), "{words}");
+    server.finish().unwrap();
+}
+
+#[test]
 fn a_ramp_to_nobody_fails_with_its_reason_and_without_an_error() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let std::net::SocketAddr::V4(address) = listener.local_addr().unwrap() else { panic!() };

@@ -79,6 +79,7 @@ fn offered(report: &Report) -> Value {
         "closed_window": window,
         "deliveries_per_s": report.offer.deliveries_per_s,
         "body_bytes": plan.body_bytes,
+        "prime_messages": plan.options.prime,
         "warmup_s": plan.warmup.as_secs_f64(),
         "duration_s": plan.duration.as_secs_f64(),
     })

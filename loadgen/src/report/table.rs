@@ -87,6 +87,10 @@ fn title(report: &Report) -> String {
         format_args!("{}: {load}, {} bytes each", report.offer.preset, plan.body_bytes),
     );
     let seconds = (plan.warmup.as_secs_f64(), plan.duration.as_secs_f64());
+    if plan.options.prime > 0 {
+        let each = plan.options.prime;
+        section.line("before", format_args!("{each} messages sent and received by each connection"));
+    }
     section.line("phases", format_args!("warm-up {} s, measured {} s", seconds.0, seconds.1));
     section.line(
         "logins",
