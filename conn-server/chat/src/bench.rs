@@ -41,9 +41,11 @@ impl Queues {
     /// Lends what is queued to a send and accounts for it as sent; the bytes sent.
     pub fn send(&mut self, queue: usize) -> usize {
         let Some(queue) = self.queues.get_mut(queue) else { return 0 };
-        let mut out = Transmit::default();
-        self.nodes.transmit(queue, &self.pool, &mut out);
-        let bytes = out.slices().iter().map(|slice| slice.len()).sum();
+        let bytes = {
+            let mut out = Transmit::default();
+            self.nodes.transmit(queue, &self.pool, &mut out);
+            out.slices().iter().map(|slice| slice.len()).sum()
+        };
         self.nodes.sent(queue, &mut self.pool, bytes);
         bytes
     }
