@@ -46,7 +46,8 @@ pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// order in which they began to wait, so a shard that never steps back would take them all.
 pub const ACCEPTS_PER_TURN_AT_COMMON_PORT: u32 = 16;
 
-/// Places in a descriptor table beyond the planned connections: those being shed, and those whose close is under way.
+/// Places in a descriptor table beyond the planned connections: those that are told that the shard is full, those that
+/// are cut off beyond these, and those whose close is under way.
 pub const FILE_SLACK: u32 = 64;
 
 /// The most that the kernel lets a ring's descriptor table hold, whatever the descriptor limit.
@@ -105,3 +106,4 @@ pub const CONTROL_END_TIMEOUT: Duration = Duration::from_secs(10);
 const _: () = assert!(EPOLL_READ_BYTES <= chat::limits::RECEIVE_BYTES_MAX);
 const _: () = assert!(SEND_SLICES >= chat::limits::TRANSMIT_SLICES_MAX);
 const _: () = assert!(INBOX_MESSAGES_MAX >= MESSAGES_PER_TURN_MAX);
+const _: () = assert!(FILE_SLACK >= 2 * chat::limits::SHED_MAX);

@@ -47,6 +47,12 @@ impl MailBatch {
         self.bytes.is_empty() && self.credit == [0; CLASSES]
     }
 
+    /// Who wrote it.
+    #[must_use]
+    pub const fn sender(&self) -> ShardId {
+        self.from
+    }
+
     /// Bytes of mail in it.
     #[must_use]
     pub const fn len(&self) -> usize {

@@ -122,6 +122,30 @@ fn commands_sent_behind_the_login_are_served_after_it() {
     assert_eq!(world.peer(to).texts(), [(1, "at once".into())]);
 }
 
+/// The home stands still for a while, and the client has more to say than any spill holds.
+#[test]
+fn whoever_says_much_behind_a_login_elsewhere_is_held_back_and_not_closed() {
+    let mut world = World::with(2, Durability::Commit);
+    world.chunk = 64 * 1024;
+    let (alice, bob) = (user_at(0), user_at(1));
+    let to = world.login(bob, 1);
+    let link = world.connect(1);
+    let token = world.token(alice);
+    world.peer(link).login(&token);
+    for id in 1..=100 {
+        world.peer(link).text(bob, id, &"x".repeat(10_000));
+    }
+    world.stopped = vec![0];
+    world.run();
+    assert!(world.links[link].is_paused && !world.links[link].is_shut);
+    assert!(world.peer(link).outgoing.len() > 900_000, "the rest waits in the socket");
+    world.stopped.clear();
+    world.run();
+    assert_eq!(world.peer(to).texts().len(), 100);
+    assert_eq!(world.shard(1).counters().spill_refused, 0);
+    assert_eq!(world.shard(1).gauges(world.now).spill_bytes, 0);
+}
+
 #[test]
 fn nothing_is_served_before_login() {
     let mut world = World::small();
@@ -176,10 +200,36 @@ fn a_full_shard_sheds_and_takes_again_when_a_slot_is_free() {
     let config = common::WorldConfig { connections_max: 2, ..Default::default() };
     let mut world = World::new(config);
     let (first, _) = (world.connect(0), world.connect(0));
-    assert_eq!(world.try_connect(0), None);
+    let shed = world.connect(0);
+    world.run();
+    assert_eq!(world.peer(shed).news(), [Seen::goodbye(CloseReason::Full)]);
+    assert!(world.links[shed].is_shut);
+    // It lingers, and takes nobody's place.
     world.reset(first);
-    assert!(world.try_connect(0).is_some());
-    assert_eq!(world.shard(0).counters().shed, 1);
+    let next = world.login(1, 0);
+    assert!(!world.links[next].is_shut);
+    world.links[shed].has_fin = true;
+    world.run();
+    assert!(world.links[shed].is_closed);
+    let counters = world.shard(0).counters();
+    assert_eq!((counters.shed, counters.accepted, counters.closed), (1, 3, 1));
+}
+
+#[test]
+fn only_so_many_are_told_that_the_shard_is_full_at_a_time() {
+    let config = common::WorldConfig { connections_max: 1, ..Default::default() };
+    let mut world = World::new(config);
+    world.connect(0);
+    for _ in 0..chat::limits::SHED_MAX {
+        let shed = world.connect(0);
+        world.run();
+        assert_eq!(world.peer(shed).news(), [Seen::goodbye(CloseReason::Full)]);
+    }
+    assert_eq!(world.try_connect(0), None, "without a word");
+    // Whoever does not go by itself goes at the deadline.
+    world.pass(Duration::from_secs(6));
+    world.connect(0);
+    assert_eq!(world.shard(0).counters().shed, u64::from(chat::limits::SHED_MAX) + 2);
 }
 
 #[test]

@@ -144,7 +144,7 @@ impl Simulation {
 
     fn disturb(&mut self) {
         let Some(link) = self.link() else { return };
-        match self.random.below(12) {
+        match self.random.below(13) {
             0 => self.world.reset(link),
             1 => self.world.links[link].has_fin = true,
             2 => self.world.peer(link).command(Command::Logout),
@@ -164,6 +164,11 @@ impl Simulation {
             7 => {
                 let held = self.random.index(self.world.shards() + 1);
                 self.world.held_mail = if held == 0 { vec![] } else { vec![held - 1] };
+            }
+            11 => {
+                let stopped = self.random.index(self.world.shards() + 1);
+                self.world.stopped = if stopped == 0 { vec![] } else { vec![stopped - 1] };
+                self.world.inbox_max = [1, 2, usize::MAX][self.random.index(3)];
             }
             8 => self.world.chunk = [1, 7, 100, 4096, 65_536][self.random.index(5)],
             9 => {
@@ -217,6 +222,7 @@ impl Simulation {
     fn heal(&mut self) {
         self.world.store.mood = Mood::Well;
         self.world.held_mail.clear();
+        self.world.stopped.clear();
         self.world.chunk = 4096;
         for link in &mut self.world.links {
             link.window = usize::MAX;

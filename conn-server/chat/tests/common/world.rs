@@ -64,6 +64,9 @@ struct Place {
     shard: Shard,
     fx: Effects,
     mail: VecDeque<MailBatch>,
+    /// What a full inbox did not take, by receiver.
+    kept: BTreeMap<usize, MailBatch>,
+    posted: u64,
     stored: VecDeque<StoreOutcome>,
 }
 
@@ -80,6 +83,10 @@ pub struct World {
     pub chunk: usize,
     /// Mail to these shards waits.
     pub held_mail: Vec<usize>,
+    /// These shards do not run at all.
+    pub stopped: Vec<usize>,
+    /// Batches that an inbox holds; what is beyond stays with its sender, merged.
+    pub inbox_max: usize,
 }
 
 impl World {
@@ -110,6 +117,8 @@ impl World {
             shard: Shard::new(shard_config(index)),
             fx: Effects::new(ShardId(index), config.shards),
             mail: VecDeque::new(),
+            kept: BTreeMap::new(),
+            posted: 0,
             stored: VecDeque::new(),
         });
         Self {
@@ -122,6 +131,8 @@ impl World {
             epoch: 0,
             chunk: 16 * 1024,
             held_mail: Vec::new(),
+            stopped: Vec::new(),
+            inbox_max: usize::MAX,
         }
     }
 
@@ -214,17 +225,27 @@ impl World {
 
     pub fn drain(&mut self) {
         for index in 0..self.places.len() {
-            let place = &mut self.places[index];
-            place.shard.handle_drain(self.now, &mut place.fx);
-            self.drain_lanes(index);
+            self.drain_shard(index);
         }
+    }
+
+    pub fn drain_shard(&mut self, index: usize) {
+        let place = &mut self.places[index];
+        place.shard.handle_drain(self.now, &mut place.fx);
+        self.drain_lanes(index);
+    }
+
+    /// Batches that a shard has posted so far.
+    pub fn batches_posted(&self, index: usize) -> u64 {
+        self.places[index].posted
     }
 
     /// Moves the clock, with all that is due on the way.
     pub fn pass(&mut self, span: Duration) {
         let end = self.now.mono + span;
         loop {
-            let next = self.places.iter().filter_map(|place| place.shard.poll_timeout()).min();
+            let running = (0..self.places.len()).filter(|index| !self.stopped.contains(index));
+            let next = running.filter_map(|index| self.shard(index).poll_timeout()).min();
             match next.filter(|next| *next <= end) {
                 Some(next) => self.set_clock(next.max(self.now.mono)),
                 None => break,
@@ -239,6 +260,9 @@ impl World {
     /// Tells every shard what time it is.
     pub fn time_out(&mut self) {
         for index in 0..self.places.len() {
+            if self.stopped.contains(&index) {
+                continue;
+            }
             let place = &mut self.places[index];
             place.shard.handle_timeout(self.now, &mut place.fx);
             self.drain_lanes(index);
@@ -267,15 +291,32 @@ impl World {
         }
         for index in 0..self.places.len() {
             moved |= self.move_inbox(index);
+            // An inbox that has room now takes what was kept for it.
+            moved |= !self.places[index].kept.is_empty() && self.has_room_for_kept(index);
         }
         moved
     }
 
+    fn has_room_for_kept(&self, index: usize) -> bool {
+        let receivers = self.places[index].kept.keys();
+        !self.stopped.contains(&index)
+            && receivers.copied().any(|to| self.places[to].mail.len() < self.inbox_max)
+    }
+
     pub fn move_inbox(&mut self, index: usize) -> bool {
+        if self.stopped.contains(&index) {
+            return false;
+        }
         let is_held = self.held_mail.contains(&index);
         let place = &mut self.places[index];
         let mut moved = false;
-        while let Some(batch) = (!is_held).then(|| place.mail.pop_front()).flatten() {
+        let mut bytes = 0;
+        // A turn takes a bounded share, as the driver does, so that what it causes goes out before more comes.
+        while !is_held
+            && bytes < 128 << 10
+            && let Some(batch) = place.mail.pop_front()
+        {
+            bytes += batch.len();
             place.shard.handle_mail(self.now, &batch, &mut place.fx);
             moved = true;
         }
@@ -289,6 +330,9 @@ impl World {
 
     /// Bytes both ways on one link, one receive and one send at most.
     pub fn move_link(&mut self, index: usize) -> bool {
+        if self.stopped.contains(&self.links[index].shard) {
+            return false;
+        }
         let mut moved = self.take_in_flight(index);
         let now = self.now;
         let link = &mut self.links[index];
@@ -372,19 +416,42 @@ impl World {
             let batch = std::mem::take(&mut place.fx.store);
             store.post(ShardId(u16::try_from(index).unwrap()), batch);
         }
-        let from = ShardId(u16::try_from(index).unwrap());
-        let mail: Vec<(usize, MailBatch)> = place
-            .fx
-            .mail
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, batch)| !batch.is_empty())
-            .map(|(to, batch)| (to, std::mem::replace(batch, MailBatch::new(from))))
-            .collect();
-        for (to, batch) in mail {
-            assert_ne!(to, index, "a shard writes no mail to itself");
-            places[to].mail.push_back(batch);
-        }
+        self.post_mail(index);
         called
+    }
+
+    /// As the driver's postbox does it: what is kept goes first, and what a full inbox does not take is kept.
+    fn post_mail(&mut self, index: usize) {
+        let from = ShardId(u16::try_from(index).unwrap());
+        for to in 0..self.places.len() {
+            let room = self.inbox_max > self.places[to].mail.len();
+            let place = &mut self.places[index];
+            let mut lane = std::mem::replace(&mut place.fx.mail[to], MailBatch::new(from));
+            assert!(to != index || lane.is_empty(), "a shard writes no mail to itself");
+            let batch = match place.kept.remove(&to) {
+                Some(mut kept) => {
+                    kept.merge(&mut lane);
+                    kept
+                }
+                None => lane,
+            };
+            if batch.is_empty() {
+                continue;
+            }
+            if room {
+                place.posted += 1;
+                self.places[to].mail.push_back(batch);
+            } else {
+                place.kept.insert(to, batch);
+            }
+        }
+    }
+
+    /// Bytes of mail that one shard has for another: in its inbox, and kept for it.
+    pub fn mail_between(&self, from: usize, to: usize) -> usize {
+        let sender = ShardId(u16::try_from(from).unwrap());
+        let waiting = self.places[to].mail.iter().filter(|batch| batch.sender() == sender);
+        let kept = self.places[from].kept.get(&to);
+        waiting.chain(kept).map(MailBatch::len).sum()
     }
 }
