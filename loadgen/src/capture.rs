@@ -87,7 +87,9 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    fn metric(&self, name: &str) -> Option<f64> {
+    /// One of the node's metrics, by its name without the prefix, if the page could be read and has it.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<f64> {
         self.samples.as_ref().ok()?.sum(&format!("ringline_node_{name}"))
     }
 
@@ -216,10 +218,61 @@ pub struct ServerFigures {
     pub cqes_per_enter: Option<f64>,
     /// Times a ring had no receive buffer.
     pub enobufs: Option<f64>,
+    /// What the shards said to each other; only with several.
+    pub mesh: Option<MeshFigures>,
     /// The node's figures beside the kernel's, when its process is visible here.
     pub cross_check: Option<CrossCheck>,
     /// Why a figure is missing.
     pub missing: Vec<String>,
+}
+
+/// Mail between shards in the measured phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct MeshFigures {
+    /// Batches posted.
+    pub batches: f64,
+    /// Pieces of mail in them.
+    pub mails: f64,
+    /// Bytes of that mail.
+    pub bytes: f64,
+    /// Pieces of mail for each message received.
+    pub mails_per_message: Option<f64>,
+    /// Pieces of mail for each batch.
+    pub mails_per_batch: Option<f64>,
+    /// Wake-ups sent: each a write to an eventfd.
+    pub wakes: f64,
+    /// Wake-ups taken: each a completion or an event, and never a read.
+    pub wake_events: f64,
+    /// Batches that needed no wake-up, since their receiver was awake or just woken.
+    pub wakes_spared: f64,
+    /// Wake-ups sent for each message received.
+    pub wakes_per_message: Option<f64>,
+    /// Times a full inbox made its sender keep a batch.
+    pub kept: f64,
+    /// Times a shard ran out of credit at another.
+    pub credit_hits: f64,
+}
+
+impl MeshFigures {
+    fn over(delta: impl Fn(&str) -> Option<f64>) -> Option<Self> {
+        let per = |count: f64, by: Option<f64>| Some(count / by.filter(|by| *by > 0.0)?);
+        let messages = delta("messages_in_total");
+        let (batches, mails) = (delta("mail_posts_total")?, delta("mails_total")?);
+        let wakes = delta("wakes_sent_total")?;
+        Some(Self {
+            batches,
+            mails,
+            bytes: delta("mail_bytes_total")?,
+            mails_per_message: per(mails, messages),
+            mails_per_batch: per(mails, Some(batches)),
+            wakes,
+            wake_events: delta("wake_ups_total")?,
+            wakes_spared: (batches - wakes).max(0.0),
+            wakes_per_message: per(wakes, messages),
+            kept: delta("mail_kept_total")?,
+            credit_hits: delta("mail_credit_hits_total")?,
+        })
+    }
 }
 
 impl ServerFigures {
@@ -265,7 +318,7 @@ impl ServerFigures {
     }
 
     fn measure(&mut self, start: &Snapshot, end: &Snapshot, outcome: &Outcome) {
-        let delta = |name| Some((end.metric(name)? - start.metric(name)?).max(0.0));
+        let delta = |name: &str| Some((end.metric(name)? - start.metric(name)?).max(0.0));
         let per = |count: Option<f64>, by: Option<f64>| Some(count? / by.filter(|by| *by > 0.0)?);
         // The snapshots lie a little beside the phase's edges: the rate over their distance, times the phase.
         let apart = end.at.duration_since(start.at).as_secs_f64();
@@ -282,6 +335,7 @@ impl ServerFigures {
         self.syscalls_per_message = per(delta("enters_total"), delta("messages_in_total"));
         self.cqes_per_enter = per(delta("cqes_total"), delta("enters_total"));
         self.enobufs = delta("enobufs_total");
+        self.mesh = MeshFigures::over(delta).filter(|_| self.shards > Some(1));
         let process = start.process().zip(end.process());
         self.cross_check = process.zip(cpu_s.zip(self.rss_bytes)).map(
             |(process, (node_cpu_s, node_rss_bytes))| {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conn_server::sizing::ShardCount;
 
+use crate::engines::EngineName;
+use crate::placement::Placement;
 use crate::slo::Slo;
 
 const EXAMPLES: &str = "\
@@ -228,6 +230,12 @@ pub struct LocalArgs {
     #[arg(long)]
     pub keep: bool,
     /// Where the system keeps its files while it runs; by default a new directory in the temporary directory. With
+    /// Pin the shards to these processors, used in turn; by default to all but the generator's.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub shard_cpus: Vec<usize>,
+    /// Where the two users of a pair live and connect. Other than `home` needs `--login direct`.
+    #[arg(long, value_enum, default_value_t)]
+    pub placement: Placement,
     /// durability `commit` this should be a real disk.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,

@@ -10,9 +10,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 use wire::token::{Token, TokenKey};
-use wire::{Epoch, UserId, home_of_user};
+use wire::{Epoch, UserId};
 
 use crate::capture::NodeInfo;
+use crate::placement::{Placement, Seats};
 use crate::plan::{Grant, GrantSource};
 
 /// How long a token is good for, in milliseconds: a login follows within moments, even on a machine that is very busy.
@@ -62,11 +63,14 @@ impl DirectNode {
         })
     }
 
-    /// Where a user's home shard listens.
-    fn address_of(&self, user: UserId) -> SocketAddrV4 {
-        let shards = u16::try_from(self.shard_ports.len()).unwrap_or(u16::MAX);
-        let home = usize::from(home_of_user(user, shards).0);
-        let port = self.shard_ports.get(home).copied().unwrap_or_else(|| self.chat.port());
+    fn shards(&self) -> u16 {
+        u16::try_from(self.shard_ports.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Where a user's shard listens: its home, unless the seats say otherwise.
+    fn address_of(&self, user: UserId, seats: &Seats) -> SocketAddrV4 {
+        let shard = usize::from(seats.shard(user, self.shards()));
+        let port = self.shard_ports.get(shard).copied().unwrap_or_else(|| self.chat.port());
         SocketAddrV4::new(*self.chat.ip(), port)
     }
 }
@@ -79,6 +83,7 @@ pub type NodeCell = Arc<Mutex<DirectNode>>;
 pub struct DirectGrants {
     key: TokenKey,
     node: NodeCell,
+    seats: Seats,
     epoch: u64,
     asked: VecDeque<u32>,
 }
@@ -95,12 +100,20 @@ impl DirectGrants {
     pub fn watching(key: TokenKey, node: NodeCell) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let epoch = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-        Self { key, node, epoch, asked: VecDeque::new() }
+        Self { key, node, seats: Seats::default(), epoch, asked: VecDeque::new() }
+    }
+
+    /// The same, with users and shards chosen for `connections` by `placement`.
+    #[must_use]
+    pub fn placed(mut self, placement: Placement, connections: u32) -> Self {
+        let shards = self.node.lock().unwrap_or_else(PoisonError::into_inner).shards();
+        self.seats = Seats::new(placement, connections, shards);
+        self
     }
 
     fn mint(&mut self, index: u32) -> Grant {
         self.epoch += 1;
-        let user = UserId(u64::from(index) + 1);
+        let user = self.seats.user(index);
         let node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
         let since_ms = u64::try_from(node.read_at.elapsed().as_millis()).unwrap_or(u64::MAX);
         let token = Token {
@@ -110,7 +123,7 @@ impl DirectGrants {
             expires_ms: node.mono_ms.saturating_add(since_ms).saturating_add(TOKEN_LIFE_MS),
         };
         let token = self.key.mint(&token, &node.name).to_vec();
-        Grant { index, user, address: node.address_of(user), token }
+        Grant { index, user, address: node.address_of(user, &self.seats), token }
     }
 }
 
@@ -127,6 +140,8 @@ impl GrantSource for DirectGrants {
 
 #[cfg(test)]
 mod tests {
+    use wire::home_of_user;
+
     use super::*;
 
     fn node(shard_ports: Vec<u16>) -> DirectNode {

@@ -15,6 +15,7 @@ pub mod offer;
 pub mod outcome;
 pub mod plan;
 pub mod progress;
+pub mod placement;
 pub mod recorder;
 pub mod remote;
 pub mod report;

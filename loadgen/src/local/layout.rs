@@ -18,6 +18,8 @@ pub(super) struct Layout {
 pub(super) struct Facts<'a> {
     /// The processors that this process may use.
     pub(super) cpus: &'a [usize],
+    /// The processors that the shards were asked to be on; empty: all but the generator's.
+    pub(super) shard_cpus: &'a [usize],
     /// The limit of descriptors.
     pub(super) descriptors: u64,
     /// Whether the driver's connections need none of the process's descriptors.
@@ -38,7 +40,11 @@ impl Layout {
         let generator = facts.cpus.last().copied().unwrap_or(0);
         let others: Vec<usize> =
             facts.cpus.iter().copied().filter(|cpu| *cpu != generator).collect();
-        let shards_on = if others.is_empty() { vec![generator] } else { others };
+        let shards_on = match facts.shard_cpus {
+            [] if others.is_empty() => vec![generator],
+            [] => others,
+            asked => asked.to_vec(),
+        };
         let host = HostFacts {
             cores: facts.cpus.len().max(1),
             descriptors: facts.descriptors,
@@ -68,10 +74,8 @@ impl Layout {
             self.cpu_list(),
             self.generator
         )];
-        if self.shards_on == [self.generator] {
-            words.push(
-                "there is only one processor: generator and node take it from each other".into(),
-            );
+        if self.shards_on.contains(&self.generator) {
+            words.push("generator and node take a processor from each other".into());
         }
         words
     }
@@ -82,7 +86,8 @@ mod tests {
     use super::*;
 
     fn layout(cpus: &[usize], asked: ShardCount, connections: u32) -> Result<Layout, String> {
-        let facts = Facts { cpus, descriptors: 20_000, has_direct_descriptors: true };
+        let facts =
+            Facts { cpus, shard_cpus: &[], descriptors: 20_000, has_direct_descriptors: true };
         Layout::new(facts, asked, connections)
     }
 
@@ -118,9 +123,27 @@ mod tests {
     }
 
     #[test]
+    fn shards_may_be_asked_to_share_the_generators_processor() {
+        let facts = Facts {
+            cpus: &[0, 1],
+            shard_cpus: &[0, 1],
+            descriptors: 20_000,
+            has_direct_descriptors: true,
+        };
+        let layout = Layout::new(facts, ShardCount::Fixed(2), 100).unwrap();
+        assert_eq!((layout.generator, layout.cpu_list().as_str()), (1, "0,1"));
+        assert_eq!(layout.words().len(), 2);
+    }
+
+    #[test]
     fn what_fits_nowhere_says_what_would() {
         assert!(layout(&[0, 1], ShardCount::Fixed(1), 30_000).unwrap_err().contains("--shards 2"));
-        let facts = Facts { cpus: &[0, 1], descriptors: 20_000, has_direct_descriptors: false };
+        let facts = Facts {
+            cpus: &[0, 1],
+            shard_cpus: &[],
+            descriptors: 20_000,
+            has_direct_descriptors: false,
+        };
         assert!(Layout::new(facts, ShardCount::Auto, 30_000).unwrap_err().contains("--io uring"));
     }
 }

@@ -14,12 +14,13 @@ use std::sync::atomic::Ordering;
 use rustix::process::{Resource, getrlimit};
 
 use crate::capture::Probe;
-use crate::cli::{DurabilityName, IoName, LocalArgs, StoreName};
+use crate::cli::{DurabilityName, IoName, LocalArgs, LoginName, StoreName};
 use crate::env::allowed_cpus;
 use crate::exit::{Exit, Refusal};
 use crate::grants_direct::{DirectGrants, DirectNode};
 use crate::grants_gateway::GatewayGrants;
 use crate::offer::{Offer, ephemeral_ports, loopback_sources};
+use crate::placement::Placement;
 use crate::plan::{GrantSource, Watch};
 use crate::trial::{Engine, Trial};
 use layout::{Facts, Layout};
@@ -80,7 +81,8 @@ fn load(
             let key =
                 balancer::key::load(&addresses.token_key, false).map_err(anyhow::Error::from)?;
             let node = DirectNode::new(&probe.info()?).map_err(anyhow::Error::from)?;
-            (Box::new(DirectGrants::new(key, node)), "direct")
+            let grants = DirectGrants::new(key, node);
+            (Box::new(grants.placed(args.placement, args.load.connections)), "direct")
         }
     };
     Trial {
@@ -100,6 +102,7 @@ fn load(
 
 fn lay_out(args: &LocalArgs) -> Result<Layout, Refusal> {
     let facts = Facts {
+        shard_cpus: &args.shard_cpus,
         cpus: &allowed_cpus()?,
         descriptors: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
         has_direct_descriptors: match args.io {
@@ -126,6 +129,19 @@ fn refuse(args: &LocalArgs, offer: &Offer, layout: &Layout) -> Result<(), Refusa
             ));
         }
         (StoreName::Memory | StoreName::Sqlite, _) => {}
+    match (args.placement, args.login) {
+        (Placement::Home | Placement::Same, LoginName::Direct)
+        | (Placement::Home, LoginName::Gateway) => {}
+        (Placement::Cross | Placement::Stray, LoginName::Direct) if layout.shards > 1 => {}
+        (Placement::Cross | Placement::Stray, LoginName::Direct) => {
+            return Err(Refusal::usage("with one shard nobody lives elsewhere: use --shards 2"));
+        }
+        (_, LoginName::Gateway) => {
+            return Err(Refusal::usage(
+                "the gateway numbers its accounts itself: choose users with --login direct",
+            ));
+        }
+    }
     }
     offer.refuse_overload(layout.shards, args.load.overload)
 }

@@ -237,6 +237,19 @@ fn server(report: &Report) -> String {
             figure(server.cqes_per_enter, |cqes| format!("{cqes:.2}"))
         ),
     );
+    if let Some(mesh) = &server.mesh {
+        section.line(
+            "between shards",
+            format_args!(
+                "{} pieces of mail and {} wake-ups per message, {} pieces per batch, {} of {} batches needed no wake-up",
+                figure(mesh.mails_per_message, |mails| format!("{mails:.3}")),
+                figure(mesh.wakes_per_message, |wakes| format!("{wakes:.3}")),
+                figure(mesh.mails_per_batch, |mails| format!("{mails:.2}")),
+                grouped(mesh.wakes_spared),
+                grouped(mesh.batches)
+            ),
+        );
+    }
     for why in &server.missing {
         section.line("missing", why);
     }
