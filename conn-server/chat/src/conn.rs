@@ -141,6 +141,11 @@ impl Conn {
         self.is_paused || matches!(self.phase, Phase::Claiming)
     }
 
+    /// Whether frames may still be queued for it.
+    pub(crate) fn takes_frames(&self) -> bool {
+        self.is_open() || (self.phase == Phase::Closing && !self.is_goodbye_queued)
+    }
+
     /// Whether the peer's bytes still mean anything.
     pub(crate) const fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Fresh | Phase::Claiming | Phase::Online)

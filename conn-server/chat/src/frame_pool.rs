@@ -1,4 +1,5 @@
-//! Encoded frames, shared by counting: each is encoded once, whoever gets it.
+//! Encoded frames, shared by counting: each is encoded once, whoever gets it. Frames for one connection alone may lie
+//! behind each other in one buffer, a pack, which is handled as one frame.
 //!
 //! Invariants: a frame's memory never moves while it is held; every class is charged by its size, so that what is charged
 //! is what is pinned; the memory of a burst is given back when it is over.
@@ -9,6 +10,8 @@ use alloc::vec::Vec;
 
 use wire::Message;
 use wire::limits::FRAME_BYTES_MAX;
+
+use crate::limits::PACK_BYTES_MAX;
 
 /// Buffer sizes: two or three steps per doubling keep the waste below a third.
 const CLASSES: [u32; 19] = [
@@ -221,9 +224,10 @@ impl FramePool {
         self.held
     }
 
-    /// A frame of `len` bytes, held once, its bytes left over from its last use; `None` if it is longer than any frame.
-    fn take(&mut self, len: usize) -> Option<FrameId> {
-        let class_index = *CLASS_BY_LEN.get(len.div_ceil(32))?;
+    /// A frame of `len` bytes in a buffer of at least `room` bytes, held once, its bytes left over from its last use;
+    /// `None` if it is longer than any frame.
+    fn take(&mut self, len: usize, room: usize) -> Option<FrameId> {
+        let class_index = *CLASS_BY_LEN.get(len.max(room).div_ceil(32))?;
         let class = self.classes.get_mut(class_index as usize)?;
         let index = class.take(u32::try_from(len).ok()?)?;
         self.held += 1;
@@ -232,7 +236,18 @@ impl FramePool {
 
     /// Encodes a message, once; `None` if it is longer than a frame can be.
     pub(crate) fn encode(&mut self, message: &Message<'_>, correlation: u64) -> Option<FrameId> {
-        let frame = self.take(message.encoded_len())?;
+        self.encode_pack(message, correlation, 0)
+    }
+
+    /// The same, into a buffer with room for `more` messages of this length behind it, or as many as a pack holds.
+    pub(crate) fn encode_pack(
+        &mut self,
+        message: &Message<'_>,
+        correlation: u64,
+        more: usize,
+    ) -> Option<FrameId> {
+        let len = message.encoded_len();
+        let frame = self.take(len, len.saturating_mul(more + 1).min(PACK_BYTES_MAX))?;
         if message.encode(correlation, self.bytes_mut(frame)).is_none() {
             self.release(frame);
             return None;
@@ -240,9 +255,28 @@ impl FramePool {
         Some(frame)
     }
 
+    /// Encodes a message behind what is in a frame, if its buffer has room and nobody shares it; where it begins.
+    pub(crate) fn append(
+        &mut self,
+        frame: FrameId,
+        message: &Message<'_>,
+        correlation: u64,
+    ) -> Option<usize> {
+        let len = u32::try_from(message.encoded_len()).ok()?;
+        let meta = self.classes.get_mut(frame.class())?.meta(frame.index())?;
+        let start = meta.len;
+        if meta.count != 1 || frame.charge() - start < len {
+            return None;
+        }
+        meta.len += len;
+        let place = self.bytes_mut(frame).get_mut(start as usize..)?;
+        message.encode(correlation, place).expect("the room is its encoded length");
+        Some(start as usize)
+    }
+
     /// Copies a frame that another shard encoded.
     pub(crate) fn copy(&mut self, bytes: &[u8]) -> Option<FrameId> {
-        let frame = self.take(bytes.len())?;
+        let frame = self.take(bytes.len(), 0)?;
         self.bytes_mut(frame).copy_from_slice(bytes);
         Some(frame)
     }
@@ -303,6 +337,29 @@ mod tests {
     }
 
     #[test]
+    fn a_pack_grows_while_it_is_held_once_and_has_room() {
+        let beat = Message::Event(wire::Event::HeartbeatAck);
+        let len = beat.encoded_len();
+        let mut pool = FramePool::new();
+        let pack = pool.encode_pack(&beat, 1, 3).unwrap();
+        let lone = pool.encode(&beat, 2).unwrap();
+        assert_eq!(pool.append(pack, &beat, 3), Some(len));
+        pool.hold(pack);
+        assert_eq!(pool.append(pack, &beat, 4), None);
+        pool.release(pack);
+        let held = pool.held();
+        let fits = pack.charge() as usize / len;
+        for at in 2..fits {
+            assert_eq!(pool.append(pack, &beat, 4), Some(at * len));
+        }
+        assert_eq!(pool.append(pack, &beat, 5), None);
+        assert_eq!(pool.append(lone, &beat, 6).is_some(), lone.charge() as usize >= 2 * len);
+        assert_eq!((pool.bytes(pack).len(), pool.held()), (fits * len, held));
+        let first = wire::split_frame(pool.bytes(pack)).unwrap().unwrap().0;
+        assert_eq!(wire::FrameView::parse(first).unwrap().correlation(), 1);
+    }
+
+    #[test]
     fn memory_of_a_burst_is_given_back() {
         let mut pool = FramePool::new();
         let burst: Vec<FrameId> = (0..10_000).map(|_| pool.copy(&[7; 200]).unwrap()).collect();
@@ -329,11 +386,11 @@ mod tests {
     fn every_length_gets_the_smallest_class_that_fits() {
         let mut pool = FramePool::new();
         for len in (0..=FRAME_BYTES_MAX).step_by(7).chain([FRAME_BYTES_MAX]) {
-            let frame = pool.take(len).unwrap();
+            let frame = pool.take(len, 0).unwrap();
             assert_eq!(frame.charge(), charge_of(len as u32), "{len}");
             assert_eq!(pool.bytes(frame).len(), len);
             pool.release(frame);
         }
-        assert!(pool.take(FRAME_BYTES_MAX + 1).is_none());
+        assert!(pool.take(FRAME_BYTES_MAX + 1, 0).is_none());
     }
 }

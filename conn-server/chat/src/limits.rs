@@ -20,6 +20,10 @@ pub const SHARD_QUEUE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Bytes of one send: what is in flight cannot be taken back from a slow reader, so it is a small part of its bound.
 pub const TRANSMIT_BYTES_MAX: usize = 128 * 1024;
 
+/// Bytes that frames for one connection may share a buffer of: what one receive of 4 KiB brings about. A page, so that a
+/// pack that is hardly used costs little.
+pub const PACK_BYTES_MAX: usize = 4096;
+
 /// What a slow reader that is closed for the shard's sake may still have in flight; with more it is cut off at once.
 pub const CUT_QUEUE_BYTES_MAX: u32 = 64 * 1024;
 

@@ -37,6 +37,29 @@ pub(crate) struct Offer<'a> {
     pub(crate) body: &'a [u8],
 }
 
+/// A text that has its place, encoded.
+#[derive(Clone, Copy, Debug)]
+struct Placed {
+    frame: FrameId,
+    /// Where in the frame it begins.
+    start: usize,
+    /// The recipient, if it is connected here.
+    neighbour: Option<ConnKey>,
+    /// The frame is the recipient's queue's already.
+    is_queued: bool,
+}
+
+/// The event that tells a text.
+const fn text_message<'a>(
+    now: Now,
+    offer: &Offer<'a>,
+    (seq, message_id): (Seq, MessageId),
+) -> Message<'a> {
+    let Offer { conversation, from, body, .. } = *offer;
+    let text = Text { conversation, seq, message_id, from, unix_ms: now.unix_ms, body };
+    Message::Event(Event::Text(text))
+}
+
 impl Shard {
     pub(crate) fn on_send_text(
         &mut self,
@@ -163,7 +186,7 @@ impl Shard {
         let number = self.recent.next_number();
         let Some((seq, before)) = self.known.advance(known, number) else { return };
         let place = (seq, self.next_message_id());
-        let Some(frame) = self.encode_text(now, offer, place) else { return };
+        let Some(placed) = self.encode_placed(now, offer, place) else { return };
         let remembered = Remembered {
             conversation,
             from,
@@ -172,13 +195,46 @@ impl Shard {
             message_id: place.1,
             body_hash: body_hash(body),
         };
-        self.recent.remember(remembered, before, self.pool.bytes(frame), &mut self.counters);
+        let bytes = self.pool.bytes(placed.frame).get(placed.start..).unwrap_or_default();
+        self.recent.remember(remembered, before, bytes, &mut self.counters);
         if is_stored {
             self.append(now, offer, (Some(seq), place.1, None), fx);
         } else {
             self.ack(now, asker, conversation, place, fx);
         }
-        self.deliver(now, asker.origin, conversation, from, frame, fx);
+        match placed.neighbour {
+            Some(_) if placed.is_queued => self.counters.delivered += 1,
+            Some(key) => self.deliver_at(now, key, placed.frame, fx),
+            None => self.deliver(now, asker.origin, conversation, from, placed.frame, fx),
+        }
+    }
+
+    /// Encodes a text that has its place: for a recipient who is connected here straight into its queue, if that has a
+    /// pack with room.
+    fn encode_placed(
+        &mut self,
+        now: Now,
+        offer: Offer<'_>,
+        place: (Seq, MessageId),
+    ) -> Option<Placed> {
+        let message = text_message(now, &offer, place);
+        let neighbour = self.neighbour(offer.conversation, offer.from);
+        if let Some((frame, start)) = neighbour.and_then(|key| self.pack(key, 0, &message)) {
+            return Some(Placed { frame, start, neighbour, is_queued: true });
+        }
+        let more = if neighbour.is_some() { self.behind } else { 0 };
+        let frame = self.pool.encode_pack(&message, 0, more)?;
+        Some(Placed { frame, start: 0, neighbour, is_queued: false })
+    }
+
+    /// The other party of a private conversation, if its home and its connection are this shard's.
+    fn neighbour(&self, conversation: ConversationId, from: UserId) -> Option<ConnKey> {
+        let to = conversation.peer_of(from).filter(|to| *to != from)?;
+        if home_of_user(to, self.config.shards) != self.config.shard {
+            return None;
+        }
+        let (shard, key) = self.directory.find(to)?.parts();
+        (shard == self.config.shard).then_some(key)
     }
 
     /// A conversation that this shard has not seen: new under `none`, asked for under `relaxed`.
@@ -303,11 +359,9 @@ impl Shard {
         &mut self,
         now: Now,
         offer: Offer<'_>,
-        (seq, message_id): (Seq, MessageId),
+        place: (Seq, MessageId),
     ) -> Option<FrameId> {
-        let Offer { conversation, from, body, .. } = offer;
-        let text = Text { conversation, seq, message_id, from, unix_ms: now.unix_ms, body };
-        self.pool.encode(&Message::Event(Event::Text(text)), 0)
+        self.pool.encode(&text_message(now, &offer, place), 0)
     }
 
     /// Tells the sender that its message is accepted.

@@ -24,10 +24,7 @@ impl Shard {
         frame: FrameId,
         fx: &mut Effects,
     ) -> bool {
-        let conn = self.conns.get_mut(key).filter(|conn| {
-            conn.is_open() || (conn.phase == Phase::Closing && !conn.is_goodbye_queued)
-        });
-        let Some(conn) = conn else {
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.takes_frames()) else {
             self.pool.release(frame);
             return false;
         };
@@ -50,6 +47,20 @@ impl Shard {
         true
     }
 
+    /// Encodes a message behind the last frame queued for a connection, if there is one that the connection has for
+    /// itself, with room for it: then it needs no buffer, place in the queue or slice of its own. The frame, and where in
+    /// it the message begins.
+    pub(crate) fn pack(
+        &mut self,
+        key: ConnKey,
+        correlation: u64,
+        message: &Message<'_>,
+    ) -> Option<(FrameId, usize)> {
+        let conn = self.conns.get(key).filter(|conn| conn.takes_frames())?;
+        let tail = self.nodes.open_tail(&conn.queue)?;
+        Some((tail, self.pool.append(tail, message, correlation)?))
+    }
+
     /// Encodes an event and queues it.
     pub(crate) fn send(
         &mut self,
@@ -59,7 +70,10 @@ impl Shard {
         event: Event<'_>,
         fx: &mut Effects,
     ) {
-        if let Some(frame) = self.pool.encode(&Message::Event(event), correlation) {
+        let message = Message::Event(event);
+        if self.pack(key, correlation, &message).is_none()
+            && let Some(frame) = self.pool.encode_pack(&message, correlation, self.behind)
+        {
             self.push(now, key, frame, fx);
         }
     }

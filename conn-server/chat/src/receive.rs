@@ -45,6 +45,7 @@ impl Shard {
                         self.pause(key, hold, fx);
                         break;
                     }
+                    self.behind = after.len() / (rest.len() - after.len());
                     rest = after;
                     self.handle_command(now, key, correlation, command, fx);
                 }
@@ -53,6 +54,7 @@ impl Shard {
                 Err(error) => self.violate(now, key, error, fx),
             }
         }
+        self.behind = 0;
         bytes.len() - rest.len()
     }
 

@@ -76,6 +76,12 @@ impl QueueNodes {
         queue.frames += 1;
     }
 
+    /// The last frame, if it is not with the kernel.
+    pub(crate) fn open_tail(&self, queue: &SendQueue) -> Option<FrameId> {
+        let is_open = queue.frames > u32::from(queue.in_flight);
+        self.nodes.get(queue.tail as usize).filter(|_| is_open).map(|node| node.frame)
+    }
+
     fn pop(&mut self, queue: &mut SendQueue) -> Option<FrameId> {
         let index = queue.head;
         let node = self.nodes.get_mut(index as usize)?;

@@ -54,6 +54,8 @@ pub struct Shard {
     pub(crate) paused: Vec<(ConnKey, Hold)>,
     /// Something that paused connections wait for has come.
     pub(crate) is_resuming: bool,
+    /// How many commands like the one that is handled probably lie behind it in the bytes received.
+    pub(crate) behind: usize,
     /// Members of the room that a message goes to, while it goes there.
     pub(crate) fan_out: Vec<u32>,
     pub(crate) sessions: u64,
@@ -99,6 +101,7 @@ impl Shard {
             shedding: 0,
             paused: Vec::new(),
             is_resuming: false,
+            behind: 0,
             fan_out: Vec::new(),
             sessions: 0,
             queued_bytes: 0,
