@@ -187,6 +187,12 @@ pub struct LoadArgs {
     /// Where to write the report; by default a new directory below `reports`.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
+    /// Members of each room of --preset rooms.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=60_000))]
+    pub room_size: u32,
+    /// Messages that a sender says at once, in one write. Rates and windows count them one by one.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub burst: u32,
     /// Offer more than 150,000 deliveries a second for each shard.
     #[arg(long)]
     pub overload: bool,

@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod grants_direct;
 pub mod grants_gateway;
 pub mod http;
+pub mod grants_raw;
 pub mod ledger;
 pub mod local;
 pub mod offer;
@@ -23,6 +24,7 @@ pub mod schedule;
 pub mod selftest;
 pub mod slo;
 pub mod stamp;
+pub mod server_cost;
 pub mod trial;
 pub mod validity;
 

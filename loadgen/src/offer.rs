@@ -41,7 +41,7 @@ impl Offer {
     pub fn new(args: &LoadArgs, run_id: u64) -> Result<Self, Refusal> {
         let (preset, name) = match args.preset {
             PresetName::Pairs => (Preset::Pairs, "pairs"),
-            PresetName::Rooms => (Preset::Rooms { room_size: ROOM_SIZE }, "rooms"),
+            PresetName::Rooms => (Preset::Rooms { room_size: args.room_size }, "rooms"),
             PresetName::Idle => (Preset::Idle, "idle"),
             PresetName::Mixed => (Preset::Mixed, "mixed"),
         };
@@ -94,6 +94,7 @@ impl Offer {
             },
         };
         Ok(Self { plan, preset: name, deliveries_per_s })
+                burst: args.burst,
     }
 
     /// Refuses more deliveries than the shards are known to carry, unless overload is what is wanted.

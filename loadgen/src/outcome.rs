@@ -62,6 +62,24 @@ pub struct Second {
     pub connections: u64,
 }
 
+/// What happened between the two ends of the measured phase, whenever it was due, and what the server's process cost
+/// meanwhile: for figures per processor second, which need counts and costs of the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// How long it was.
+    pub length: Duration,
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages acknowledged.
+    pub acked: u64,
+    /// Deliveries.
+    pub delivered: u64,
+    /// Logins taken.
+    pub logins: u64,
+    /// Processor time of the server, if its process is known.
+    pub server_cpu: Option<Duration>,
+}
+
 /// Everything the engine measured.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -109,6 +127,8 @@ pub struct Outcome {
     pub enobufs: u64,
     /// Sends that could not be queued because the cap on queued sends was reached: makes the run invalid.
     pub send_queue_overflows: u64,
+    /// Counts and the server's cost between the ends of the measured phase.
+    pub window: Window,
     /// Whether it was interrupted: figures are partial.
     pub interrupted: bool,
 }

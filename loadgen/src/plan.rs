@@ -77,6 +77,16 @@ pub struct Plan {
     pub options: EngineOptions,
 }
 
+/// What connections speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// The node's.
+    #[default]
+    Chat,
+    /// That of `floor`, the raw ring that nodes are measured against.
+    Raw,
+}
+
 /// What an engine does otherwise than in a usual run: all off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineOptions {
@@ -91,6 +101,12 @@ pub struct EngineOptions {
     pub serial: bool,
     /// Of each pair only the first writes.
     pub one_way: bool,
+    /// What connections speak.
+    pub protocol: Protocol,
+    /// Messages that a sender says at once, in one write; 0 means 1. They count one by one.
+    pub burst: u32,
+    /// A local process whose processor time is read at both ends of the measured phase.
+    pub server_pid: Option<u32>,
     /// Before the load every connection sends so many messages to a partner and receives as many; in an idle run it also
     /// enters a room. For measuring what a session costs that has lived.
     pub prime: u32,

@@ -18,6 +18,7 @@ pub(crate) fn outcome(alter: impl FnOnce(&mut Outcome)) -> Outcome {
         connections: 1_000,
     };
     let mut outcome = Outcome {
+        window: crate::outcome::Window::default(),
         target: 1_000,
         established: 1_000,
         ramp: Duration::from_secs(1),

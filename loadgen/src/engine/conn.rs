@@ -1,8 +1,10 @@
 //! What the engine keeps of one connection: the client half, its place in life, what is in flight.
 
-use client::{Follow, Session};
+use client::Follow;
 
+use super::half::Half;
 use super::send_pool::Outgoing;
+use crate::plan::Protocol;
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub(super) struct Dial {
 
 /// One connection.
 pub(super) struct Conn {
-    pub(super) session: Session,
+    pub(super) session: Half,
     pub(super) dial: Option<Box<Dial>>,
     pub(super) out: Outgoing,
     /// Messages said so far: numbers the next.
@@ -71,9 +73,9 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) const fn new(follow: Follow) -> Self {
+    pub(super) fn new(protocol: Protocol, follow: Follow) -> Self {
         Self {
-            session: Session::new(follow),
+            session: Half::new(protocol, follow),
             dial: None,
             out: Outgoing::EMPTY,
             messages: 0,

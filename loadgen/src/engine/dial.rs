@@ -8,7 +8,7 @@ use std::net::SocketAddrV4;
 use std::ptr::from_ref;
 
 use io_uring::{opcode, squeue, types};
-use wire::{ConversationId, Seq, Welcome};
+use wire::{ConversationId, Welcome};
 
 use super::Engine;
 use super::conn::{Dial, State};
@@ -172,15 +172,20 @@ impl Engine<'_> {
         conn.needs_list = self.plan.options.reconnect;
         let mut writer = Writer { pool: &mut self.pool, out: &mut conn.out };
         if let Some(room) = room {
-            // The session is open, so it takes commands.
-            let _ = conn.session.join(now_ns / 1_000_000, room, &mut writer);
+            conn.session.join(now_ns / 1_000_000, room, &mut writer);
         }
         if conn.needs_list {
             let first = ConversationId::default();
-            let _ = conn.session.conversations(now_ns / 1_000_000, first, PAGE, &mut writer);
+            conn.session.conversations(now_ns / 1_000_000, first, PAGE, &mut writer);
         }
         self.list(index);
         self.settle(index, now_ns)
+    }
+
+    /// A raw server has taken the login. It knows no rooms: there everybody is in the one room.
+    pub(super) fn on_taken(&mut self, index: u32, now_ns: u64) -> io::Result<()> {
+        self.conns[index as usize].state = State::Settling;
+        self.on_joined(index, now_ns)
     }
 
     pub(super) fn on_joined(&mut self, index: u32, now_ns: u64) -> io::Result<()> {
@@ -201,7 +206,7 @@ impl Engine<'_> {
         let conn = &mut self.conns[index as usize];
         if end.is_complete == 0 {
             let mut writer = Writer { pool: &mut self.pool, out: &mut conn.out };
-            let _ = conn.session.conversations(now_ns / 1_000_000, end.next, PAGE, &mut writer);
+            conn.session.conversations(now_ns / 1_000_000, end.next, PAGE, &mut writer);
             self.list(index);
             return Ok(());
         }
@@ -217,6 +222,7 @@ impl Engine<'_> {
         }
         conn.state = State::Ready;
         conn.login_attempts = 0;
+        self.tally.logins += 1;
         let was_here = std::mem::replace(&mut conn.is_veteran, true);
         self.established += 1;
         self.recorder.connections(now_ns, u64::from(self.established));
@@ -245,10 +251,7 @@ impl Engine<'_> {
         for stream in 0..self.fleet.pairs() {
             let Some(conversation) = self.ledger.conversation(stream) else { continue };
             for index in self.fleet.members(stream) {
-                let session = &mut self.conns[index as usize].session;
-                if session.cursors().all(|(known, _)| known != conversation) {
-                    session.resume(conversation, Seq(0));
-                }
+                self.conns[index as usize].session.set_cursor(conversation);
             }
         }
     }

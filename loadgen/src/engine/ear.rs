@@ -5,6 +5,7 @@ use client::Notice;
 use wire::{ConversationsEnd, Kind, Rejected, Text, Welcome};
 
 use super::flights::Flights;
+use super::raw::RawNotice;
 use crate::fleet::Fleet;
 use crate::ledger::{Arrival, Ledger, Verdict};
 use crate::recorder::{Acknowledged, ClassKind, Recorder};
@@ -14,6 +15,8 @@ use crate::recorder::{Acknowledged, ClassKind, Recorder};
 pub(super) struct Told {
     pub(super) welcome: Option<Welcome>,
     pub(super) has_joined: bool,
+    /// A raw server has taken the login.
+    pub(super) is_taken: bool,
     pub(super) page_end: Option<ConversationsEnd>,
     /// Code of the reason, and how long to wait before the next login.
     pub(super) goodbye: Option<(u8, u32)>,
@@ -72,6 +75,17 @@ impl Ear<'_> {
         }
     }
 
+    pub(super) fn hear_raw(&mut self, notice: RawNotice<'_>) {
+        match notice {
+            RawNotice::LoggedIn => self.told.is_taken = true,
+            RawNotice::Acked(message) => self.on_acked_message(message),
+            RawNotice::Message(body) => {
+                let verdict = self.ledger.arrived_raw(self.index, body, self.now_ns);
+                self.on_judged(verdict);
+            }
+        }
+    }
+
     fn kind(&self, stream: u32) -> ClassKind {
         if self.fleet.is_room(stream) { ClassKind::Room } else { ClassKind::Private }
     }
@@ -86,6 +100,10 @@ impl Ear<'_> {
             at_ns: self.now_ns,
             may_be_own: self.may_be_own,
         });
+        self.on_judged(verdict);
+    }
+
+    fn on_judged(&mut self, verdict: Verdict) {
         let stamp = match verdict {
             Verdict::Counted(stamp) => stamp,
             Verdict::Neutral | Verdict::Bad => return,
@@ -111,10 +129,12 @@ impl Ear<'_> {
     }
 
     fn on_acked(&mut self, client_message_id: u64) {
-        if (client_message_id >> 32) as u32 != self.run_tag {
-            return;
+        if (client_message_id >> 32) as u32 == self.run_tag {
+            self.on_acked_message(client_message_id as u32);
         }
-        let message = client_message_id as u32;
+    }
+
+    fn on_acked_message(&mut self, message: u32) {
         let Some(id) = self.flights.find(self.index, |flight| flight.message == message) else {
             return;
         };

@@ -12,11 +12,13 @@ mod dial;
 mod ear;
 mod end;
 mod flights;
+mod half;
 mod limits;
 mod pages;
 mod phases;
 mod pin;
 mod prime;
+pub(crate) mod raw;
 mod ring;
 mod rings;
 mod send_pool;
@@ -38,7 +40,7 @@ use wire::{Command, Message, SendText};
 use crate::fleet::Fleet;
 use crate::ledger::{Ledger, MEMBERS_MAX};
 use crate::outcome::Outcome;
-use crate::plan::{GrantSource, Load, Phase, Plan, Preset, Watch};
+use crate::plan::{GrantSource, Load, Phase, Plan, Preset, Protocol, Watch};
 use crate::recorder::{ClassKind, Recorder};
 use crate::schedule::{Schedule, mix};
 use crate::stamp::STAMP_BYTES;
@@ -123,7 +125,14 @@ fn check(plan: &Plan) -> io::Result<()> {
     if fleet(plan).streams() == 0 {
         return refuse("nobody has anybody to talk to: use at least two connections".to_owned());
     }
+    if plan.options.protocol == Protocol::Raw && plan.body_bytes != raw::BODY_BYTES {
+        return refuse(format!("a raw body has {} bytes, not {}", raw::BODY_BYTES, plan.body_bytes));
+    }
     match plan.load {
+        Load::Closed { window } if window < plan.options.burst => refuse(format!(
+            "a window of {window} messages holds no burst of {}: use a larger one",
+            plan.options.burst
+        )),
         Load::Open { rate_per_s } if Schedule::constant(rate_per_s).is_none() => {
             refuse(format!("a rate of {rate_per_s} messages/s cannot be kept"))
         }
@@ -189,8 +198,10 @@ impl<'a> Engine<'a> {
         conns_per_ring_max: u32,
     ) -> io::Result<Self> {
         let fleet = fleet(plan);
+        // A burst is one write, and mostly one receive.
+        let burst = plan.options.burst.max(1) as usize;
         let frame_bytes = frame_bytes(plan.body_bytes);
-        let buffer_bytes = (frame_bytes * 4).next_power_of_two();
+        let buffer_bytes = (frame_bytes * burst.max(4)).next_power_of_two();
         let buffer_bytes = buffer_bytes.clamp(RECV_BUFFER_BYTES_MIN, RECV_BUFFER_BYTES_MAX);
         let follow = if plan.options.raw { Follow::Raw } else { Follow::Now };
         Ok(Self {
@@ -200,15 +211,17 @@ impl<'a> Engine<'a> {
             clock: Clock::start(),
             fleet,
             rings: Rings::open(plan.connections, buffer_bytes, conns_per_ring_max)?,
-            conns: (0..plan.connections).map(|_| Conn::new(follow)).collect(),
-            pool: SendPool::new(frame_bytes),
+            conns: (0..plan.connections)
+                .map(|_| Conn::new(plan.options.protocol, follow))
+                .collect(),
+            pool: SendPool::new(frame_bytes * burst),
             flights: Flights::new(plan.connections),
             ledger: Ledger::new(fleet, plan.run_id),
             recorder: Recorder::default(),
             tally: Tally::default(),
             timers: Timers::default(),
             wheel: Wheel::new(plan.connections),
-            speech: Speech::new(plan.load),
+            speech: Speech::new(plan.load, plan.options.burst),
             span: Span::default(),
             phase: Phase::Start,
             run_tag: (mix(plan.run_id) >> 32) as u32,
@@ -280,6 +293,7 @@ impl<'a> Engine<'a> {
             heartbeats: self.tally.heartbeats,
             enobufs: self.tally.enobufs,
             send_queue_overflows: self.tally.overflows,
+            window: span.window,
             interrupted: is_interrupted,
         }
     }

@@ -11,7 +11,9 @@ use super::limits::{
     CLOSE_STALL_NS_MAX, INTERRUPTED_DRAIN_NS, LEAVING_MAX, SLEEP_NS_MAX, STARTS_PER_TURN,
 };
 use super::send_pool::Writer;
+use crate::outcome::Window;
 use crate::plan::Phase;
+use crate::server_cost::processor_time;
 
 /// What the phases found, beside what the recorder has.
 #[derive(Debug, Default)]
@@ -23,6 +25,7 @@ pub(super) struct Span {
     pub(super) measured_ns: u64,
     pub(super) cost: ThreadCost,
     pub(super) spin_ns: u64,
+    pub(super) window: Window,
     /// Which connections cannot be expected to have everything, by index: those that were not there at the end.
     pub(super) excused: Vec<bool>,
     pub(super) is_interrupted: bool,
@@ -116,10 +119,20 @@ impl Engine<'_> {
         }
         self.enter_phase(Phase::Measured);
         let (cost, spin_ns) = (ThreadCost::now(), self.tally.spin_ns);
+        let begin = self.window_mark()?;
         self.run_until(end_ns)?;
         while !self.has_ended_early() && !self.speech.is_over(self.clock.now_ns()) {
             self.turn(end_ns)?; // The last sends that are due.
         }
+        let end = self.window_mark()?;
+        self.span.window = Window {
+            length: end.length.saturating_sub(begin.length),
+            sent: end.sent - begin.sent,
+            acked: end.acked - begin.acked,
+            delivered: end.delivered - begin.delivered,
+            logins: end.logins - begin.logins,
+            server_cpu: end.server_cpu.zip(begin.server_cpu).map(|(end, begin)| end - begin),
+        };
         self.span.cost = ThreadCost::now().since(cost);
         self.span.spin_ns = self.tally.spin_ns - spin_ns;
         let over_ns = self.clock.now_ns();
@@ -127,6 +140,23 @@ impl Engine<'_> {
         self.recorder.end_measured(over_ns);
         self.speech.stop();
         Ok(())
+    }
+
+    /// All counts up to now, with the time since the start of the run and the server's cost since its own.
+    fn window_mark(&self) -> io::Result<Window> {
+        let totals = self.ledger.totals();
+        let server_cpu = self.plan.options.server_pid.map(processor_time).transpose();
+        let server_cpu = server_cpu.map_err(|error| {
+            io::Error::new(error.kind(), format!("reading the server's processor time: {error}"))
+        })?;
+        Ok(Window {
+            length: Duration::from_nanos(self.clock.now_ns()),
+            sent: totals.sent,
+            acked: totals.acked,
+            delivered: totals.delivered,
+            logins: self.tally.logins,
+            server_cpu,
+        })
     }
 
     fn has_ended_early(&mut self) -> bool {
@@ -186,7 +216,7 @@ impl Engine<'_> {
                 if conn.state == State::Ready {
                     let mut writer = Writer { pool: &mut self.pool, out: &mut conn.out };
                     // A ready session takes its logout.
-                    let _ = conn.session.logout(now_ns / 1_000_000, &mut writer);
+                    conn.session.logout(now_ns / 1_000_000, &mut writer);
                     conn.state = State::LoggingOut;
                     self.established -= 1;
                     self.leaving += 1;

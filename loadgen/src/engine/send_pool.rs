@@ -145,9 +145,10 @@ pub(super) struct Writer<'a> {
     pub(super) out: &'a mut Outgoing,
 }
 
-impl Outbox for Writer<'_> {
-    fn append(&mut self, message: &Message<'_>, correlation: u64) -> bool {
-        let Ok(len) = u32::try_from(message.encoded_len()) else { return false };
+impl Writer<'_> {
+    /// Appends `len` bytes that `write` fills; `false`, and nothing done, if no buffer holds so many.
+    pub(super) fn append_with(&mut self, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
+        let Ok(len) = u32::try_from(len) else { return false };
         if len as usize > self.pool.buffer_bytes {
             return false;
         }
@@ -165,10 +166,18 @@ impl Outbox for Writer<'_> {
             self.out.tail = id;
         }
         let end = self.pool.buffers[self.out.tail as usize].end;
-        let space = self.pool.space(self.out.tail, end..end + len);
-        let Some(written) = message.encode(correlation, space) else { return false };
-        self.pool.buffers[self.out.tail as usize].end = end + written as u32;
+        write(self.pool.space(self.out.tail, end..end + len));
+        self.pool.buffers[self.out.tail as usize].end = end + len;
         true
+    }
+}
+
+impl Outbox for Writer<'_> {
+    fn append(&mut self, message: &Message<'_>, correlation: u64) -> bool {
+        self.append_with(message.encoded_len(), |space| {
+            let written = message.encode(correlation, space);
+            debug_assert_eq!(written, Some(message.encoded_len()), "the space was measured");
+        })
     }
 }
 

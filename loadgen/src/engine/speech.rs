@@ -24,21 +24,24 @@ pub(super) struct Speech {
     start_ns: u64,
     /// Up to when messages are due.
     end_ns: u64,
-    /// The next message's index.
+    /// The next message's index, in a closed loop the next burst's.
     index: u64,
+    /// Messages that a sender says at once.
+    burst: u32,
     /// Closed loop: messages that may be said now.
     credits: u32,
     is_on: bool,
 }
 
 impl Speech {
-    pub(super) fn new(load: Load) -> Self {
+    pub(super) fn new(load: Load, burst: u32) -> Self {
         let (schedule, credits) = match load {
             Load::Open { rate_per_s } => (Schedule::constant(rate_per_s), 0),
             Load::Closed { window } => (None, window),
             Load::None => (None, 0),
         };
-        Self { schedule, start_ns: 0, end_ns: 0, index: 0, credits, is_on: false }
+        let burst = burst.max(1);
+        Self { schedule, start_ns: 0, end_ns: 0, index: 0, burst, credits, is_on: false }
     }
 
     pub(super) const fn begin(&mut self, start_ns: u64, end_ns: u64) {
@@ -60,7 +63,9 @@ impl Speech {
 
     /// When the next message is due: `None` in a closed loop, or when nothing is due any more.
     pub(super) fn next_due_ns(&self) -> Option<u64> {
-        let due_ns = self.start_ns.saturating_add(self.schedule?.due_ns(self.index));
+        // All of a burst is due with its first.
+        let first = self.index - self.index % u64::from(self.burst);
+        let due_ns = self.start_ns.saturating_add(self.schedule?.due_ns(first));
         (self.is_on && due_ns < self.end_ns).then_some(due_ns)
     }
 
@@ -83,7 +88,7 @@ impl Engine<'_> {
                     Some(due_ns) => self.say(due_ns, now_ns),
                     None => return false,
                 }
-            } else if self.speech.credits > 0 && now_ns < self.speech.end_ns {
+            } else if self.speech.credits >= self.speech.burst && now_ns < self.speech.end_ns {
                 self.say_closed(now_ns)
             } else {
                 return false;
@@ -98,7 +103,8 @@ impl Engine<'_> {
     /// Says the next message of the schedule; `false` if the load had to be ended.
     fn say(&mut self, intended_ns: u64, now_ns: u64) -> bool {
         let index = self.speech.index;
-        let Some(said) = utterance(&self.fleet, self.plan.seed, index) else { return false };
+        let burst = index / u64::from(self.speech.burst);
+        let Some(said) = utterance(&self.fleet, self.plan.seed, burst) else { return false };
         if self.flights.is_full() || self.pool.is_full() {
             // Sending on would only fill memory, and leaving messages out would hide it: the load ends here.
             self.tally.overflows += 1;
@@ -126,7 +132,7 @@ impl Engine<'_> {
         true
     }
 
-    /// Says a message of the closed loop; `false` if nobody is there to say it.
+    /// Says a burst of the closed loop; `false` if nobody is there to say it.
     fn say_closed(&mut self, now_ns: u64) -> bool {
         for _ in 0..PASSED_OVER_MAX {
             let Some(said) = utterance(&self.fleet, self.plan.seed, self.speech.index) else {
@@ -134,9 +140,11 @@ impl Engine<'_> {
             };
             self.speech.index += 1;
             if self.conns[said.sender as usize].state == State::Ready {
-                self.speech.credits -= 1;
-                self.recorder.due(now_ns);
-                self.utter(said.stream, said.sender, now_ns, now_ns);
+                for _ in 0..self.speech.burst {
+                    self.speech.credits -= 1;
+                    self.recorder.due(now_ns);
+                    self.utter(said.stream, said.sender, now_ns, now_ns);
+                }
                 return true;
             }
         }

@@ -63,6 +63,8 @@ pub(super) struct Tally {
     pub(super) disconnects: BTreeMap<String, u64>,
     pub(super) login_failures: BTreeMap<String, u64>,
     pub(super) gaps: u64,
+    /// Logins taken.
+    pub(super) logins: u64,
     pub(super) heartbeats: u64,
     pub(super) enobufs: u64,
     pub(super) overflows: u64,

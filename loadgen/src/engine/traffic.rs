@@ -199,10 +199,10 @@ impl Engine<'_> {
         let heard = match entry {
             Entry::Received { ring, buffer, len } => {
                 let bytes = self.rings.ring(ring).received(buffer, len);
-                conn.session.receive(now_ms, bytes, &mut writer, |notice| ear.hear(notice))
+                conn.session.receive(now_ms, bytes, &mut writer, &mut ear)
             }
             Entry::Timeout => {
-                conn.session.handle_timeout(now_ms, &mut writer, |notice| ear.hear(notice));
+                conn.session.handle_timeout(now_ms, &mut writer, &mut ear);
                 Ok(())
             }
         };
@@ -219,6 +219,9 @@ impl Engine<'_> {
     fn do_as_told(&mut self, index: u32, now_ns: u64) -> io::Result<()> {
         if let Some(welcome) = self.told.welcome.take() {
             self.on_welcome(index, &welcome, now_ns)?;
+        }
+        if std::mem::take(&mut self.told.is_taken) {
+            self.on_taken(index, now_ns)?;
         }
         if std::mem::take(&mut self.told.has_joined) {
             self.on_joined(index, now_ns)?;

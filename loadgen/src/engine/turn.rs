@@ -68,7 +68,7 @@ impl Engine<'_> {
             let is_first = !std::mem::replace(&mut conn.has_beaten, true);
             if is_first || conn.session.heartbeat_due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
                 let mut writer = Writer { pool: &mut self.pool, out: &mut conn.out };
-                let is_sent = conn.session.heartbeat(now_ms, &mut writer).is_ok();
+                let is_sent = conn.session.heartbeat(now_ms, &mut writer);
                 self.tally.heartbeats += u64::from(is_sent);
             }
             if let Some(due_ms) = conn.session.heartbeat_due_ms() {

@@ -280,10 +280,34 @@ impl Ledger {
 
     /// Judges a message that an application got.
     pub fn arrived(&mut self, arrival: &Arrival<'_>) -> Verdict {
-        let stamp = match Stamp::verify(arrival.body) {
-            Ok(stamp) => stamp,
-            Err(error) => return self.on_corrupt(arrival, error),
+        match Stamp::verify(arrival.body) {
+            Ok(stamp) => self.judge(stamp, arrival),
+            Err(error) => self.on_corrupt(arrival, error),
+        }
+    }
+
+    /// The same where the server says nothing of a message: whose it is and where it belongs is what its stamp says.
+    pub fn arrived_raw(&mut self, receiver: u32, body: &[u8], at_ns: u64) -> Verdict {
+        let stamp = Stamp::verify(body);
+        let known = stamp.as_ref().ok();
+        let conversation = known.and_then(|stamp| self.conversation(stamp.stream));
+        let from = known.and_then(|stamp| self.users.get(stamp.sender as usize).copied());
+        let arrival = Arrival {
+            receiver,
+            conversation: conversation.unwrap_or_default(),
+            seq: Seq(0),
+            from: from.unwrap_or_default(),
+            body,
+            at_ns,
+            may_be_own: false,
         };
+        match stamp {
+            Ok(stamp) => self.judge(stamp, &arrival),
+            Err(error) => self.on_corrupt(&arrival, error),
+        }
+    }
+
+    fn judge(&mut self, stamp: Stamp, arrival: &Arrival<'_>) -> Verdict {
         if stamp.run_id != self.run_id {
             self.totals.foreign += 1;
             return Verdict::Bad;
