@@ -12,7 +12,7 @@ use wire::{ConversationId, Welcome};
 
 use super::Engine;
 use super::conn::{Dial, State};
-use super::limits::ASKED_MAX;
+use super::limits::{ARRIVING_MAX, ARRIVING_POLL_NS, ASKED_MAX, GRANT_POLL_NS};
 use super::send_pool::Writer;
 use super::tally::Reason;
 use super::timers::Alarm;
@@ -33,12 +33,15 @@ const PAGE: u16 = wire::limits::PAGE_ITEMS_MAX;
 impl Engine<'_> {
     /// Asks for the grant of a connection, or soon, if too many are asked for already.
     pub(super) fn ask(&mut self, index: u32, now_ns: u64) {
-        if self.asked >= ASKED_MAX {
-            self.timers.set(now_ns + super::limits::GRANT_POLL_NS, Alarm::Dial { index });
+        let is_crowded = self.arriving >= ARRIVING_MAX;
+        if is_crowded || self.asked >= ASKED_MAX {
+            let wait_ns = if is_crowded { ARRIVING_POLL_NS } else { GRANT_POLL_NS };
+            self.timers.set(now_ns + wait_ns, Alarm::Dial { index });
             return;
         }
         self.conns[index as usize].state = State::Asked;
         self.asked += 1;
+        self.arriving += 1;
         self.grants.request(index);
     }
 
@@ -222,6 +225,7 @@ impl Engine<'_> {
         }
         conn.state = State::Ready;
         conn.login_attempts = 0;
+        self.arriving -= 1;
         self.tally.logins += 1;
         let was_here = std::mem::replace(&mut conn.is_veteran, true);
         self.established += 1;

@@ -27,6 +27,7 @@ impl Engine<'_> {
                 count(&mut self.tally.disconnects, reason);
             }
             State::Asked | State::Dialling | State::LoggingIn | State::Settling => {
+                self.arriving -= 1;
                 count(&mut self.tally.login_failures, reason);
             }
         }

@@ -7,8 +7,21 @@ pub(super) const CONNS_PER_RING_MAX: u32 = 19_000;
 /// Submissions of a ring between two system calls; when it is full the ring submits early.
 pub(super) const SUBMISSIONS: u32 = 4_096;
 
+/// The same where there are many rings: each has a small part of the traffic.
+pub(super) const SUBMISSIONS_MIN: u32 = 512;
+
 /// Completions that wait in a ring: more than its receive buffers plus a send of every connection.
 pub(super) const COMPLETIONS: u32 = 32_768;
+
+/// The same where there are many rings.
+pub(super) const COMPLETIONS_MIN: u32 = 8_192;
+
+/// Rings from which on they are made smaller. They are many because connections are, and most of those are idle: fifty
+/// rings of full size would cost more memory than the connections' own state.
+pub(super) const RINGS_FULL_SIZE_MAX: u32 = 4;
+
+/// Receive buffers of a ring where there are many.
+pub(super) const RECV_BUFFERS_MIN: u16 = if cfg!(test) { 8 } else { 256 };
 
 /// Receive buffers of a ring. They are given back before the next completion is looked at, so this bounds the burst
 /// between two turns; they are used in turn, so more of them would only leave the cache.
@@ -50,6 +63,13 @@ pub(super) const FLIGHTS_MAX: usize = if cfg!(test) { 1_000 } else { 1 << 20 };
 
 /// Grants asked for and not yet given: bounds what a slow gateway is asked at once.
 pub(super) const ASKED_MAX: u32 = 1_024;
+
+/// Connections that are between their grant's request and being ready: more would only wait at the node, and those that
+/// wait for its login timeout fail, come again and make the others wait. About 100 ms of the fastest ramps.
+pub(super) const ARRIVING_MAX: u32 = 2_048;
+
+/// The wait before a connection is asked for again that found too many under way.
+pub(super) const ARRIVING_POLL_NS: u64 = 20_000_000;
 
 /// Logins tried for one connection before the ramp gives it up.
 pub(super) const LOGIN_ATTEMPTS_MAX: u8 = 6;
@@ -101,4 +121,5 @@ pub(super) const WHEEL_SLOTS: usize = 1_024;
 pub(super) const WHEEL_TICK_MS: u64 = 64;
 
 const _: () = assert!(COMPLETIONS > RECV_BUFFERS as u32 + CONNS_PER_RING_MAX / 2);
-const _: () = assert!(RECV_BUFFERS.is_power_of_two());
+const _: () = assert!(COMPLETIONS_MIN > RECV_BUFFERS_MIN as u32 + CONNS_PER_RING_MAX / 3);
+const _: () = assert!(RECV_BUFFERS.is_power_of_two() && RECV_BUFFERS_MIN.is_power_of_two());

@@ -179,6 +179,8 @@ struct Engine<'a> {
     leaving: u32,
     /// Grants asked for and not given yet.
     asked: u32,
+    /// Connections between the request for their grant and being ready.
+    arriving: u32,
     /// Connections that have something to send and no send in flight.
     to_flush: Vec<u32>,
     /// Connections whose receive ended for want of a buffer.
@@ -229,6 +231,7 @@ impl<'a> Engine<'a> {
             gone: 0,
             leaving: 0,
             asked: 0,
+            arriving: 0,
             to_flush: Vec::new(),
             starved: Vec::new(),
             reaped: Vec::new(),

@@ -8,7 +8,8 @@ use super::Engine;
 use super::clock::ThreadCost;
 use super::conn::State;
 use super::limits::{
-    CLOSE_STALL_NS_MAX, INTERRUPTED_DRAIN_NS, LEAVING_MAX, SLEEP_NS_MAX, STARTS_PER_TURN,
+    ARRIVING_MAX, ASKED_MAX, CLOSE_STALL_NS_MAX, INTERRUPTED_DRAIN_NS, LEAVING_MAX, SLEEP_NS_MAX,
+    STARTS_PER_TURN,
 };
 use super::send_pool::Writer;
 use crate::outcome::Window;
@@ -86,14 +87,16 @@ impl Engine<'_> {
             let due = u32::try_from(due).unwrap_or(u32::MAX).min(target);
             for _ in 0..STARTS_PER_TURN {
                 // More than can be asked for at once would only go round the timers.
-                if begun >= due || self.asked >= super::limits::ASKED_MAX {
+                if begun >= due || self.asked >= ASKED_MAX || self.arriving >= ARRIVING_MAX {
                     break;
                 }
                 self.ask(begun, now_ns);
                 begun += 1;
             }
             let next_ns = start_ns + (f64::from(begun) / pace * 1e9) as u64;
-            let wake_ns = if begun < target { next_ns } else { now_ns + SLEEP_NS_MAX };
+            // Whoever must wait for others is woken by their completions.
+            let may_begin = begun < target && self.arriving < ARRIVING_MAX;
+            let wake_ns = if may_begin { next_ns } else { now_ns + SLEEP_NS_MAX };
             self.turn(wake_ns)?;
         }
         self.span.ramp_ns = self.clock.now_ns() - start_ns;

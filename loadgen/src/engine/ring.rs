@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use io_uring::types::{BufRingEntry, CancelBuilder, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, squeue};
 
-use super::limits::{COMPLETIONS, RECV_BUFFERS, SUBMISSIONS};
+use super::limits::{
+    COMPLETIONS, COMPLETIONS_MIN, RECV_BUFFERS, RECV_BUFFERS_MIN, RINGS_FULL_SIZE_MAX, SUBMISSIONS,
+    SUBMISSIONS_MIN,
+};
 use super::pages::Pages;
 
 /// The one group of receive buffers.
@@ -41,12 +44,34 @@ impl Completion {
     }
 }
 
+/// Sizes of a ring.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    submissions: u32,
+    completions: u32,
+    buffers: u16,
+    buffer_bytes: usize,
+}
+
+impl Sizes {
+    /// For one of `rings` rings.
+    pub(super) const fn of(rings: u32, buffer_bytes: usize) -> Self {
+        if rings <= RINGS_FULL_SIZE_MAX {
+            let (submissions, completions, buffers) = (SUBMISSIONS, COMPLETIONS, RECV_BUFFERS);
+            return Self { submissions, completions, buffers, buffer_bytes };
+        }
+        let (submissions, completions, buffers) =
+            (SUBMISSIONS_MIN, COMPLETIONS_MIN, RECV_BUFFERS_MIN);
+        Self { submissions, completions, buffers, buffer_bytes }
+    }
+}
+
 pub(super) struct Ring {
     // Dropped first: the memory below is the kernel's until then.
     ring: IoUring,
     entries: Pages,
     buffers: Pages,
-    buffer_bytes: usize,
+    sizes: Sizes,
     tail: u16,
     /// Operations that will still complete.
     in_flight: u32,
@@ -60,7 +85,8 @@ impl std::fmt::Debug for Ring {
 
 impl Ring {
     /// Opens a ring for `files` connections, on the thread that will use it.
-    pub(super) fn open(files: u32, buffer_bytes: usize) -> io::Result<Self> {
+    pub(super) fn open(files: u32, sizes: Sizes) -> io::Result<Self> {
+        let Sizes { submissions, completions, buffers: count, buffer_bytes } = sizes;
         let ring = IoUring::builder()
             // One thread submits (6.0), and completions are made ready only when it asks (6.1): no interrupts of its work.
             .setup_single_issuer()
@@ -69,24 +95,24 @@ impl Ring {
             .setup_taskrun_flag()
             // One wrong submission must not hold back those behind it.
             .setup_submit_all()
-            .setup_cqsize(COMPLETIONS)
-            .build(SUBMISSIONS)
+            .setup_cqsize(completions)
+            .build(submissions)
             .map_err(explain_setup)?;
         ring.submitter().register_files_sparse(files)?;
-        let entries = Pages::new(usize::from(RECV_BUFFERS) * size_of::<BufRingEntry>());
-        let buffers = Pages::new(usize::from(RECV_BUFFERS) * buffer_bytes);
+        let entries = Pages::new(usize::from(count) * size_of::<BufRingEntry>());
+        let buffers = Pages::new(usize::from(count) * buffer_bytes);
         let address = entries.at(0) as u64;
         // SAFETY: the entries are page-aligned, large enough, and live until the ring is gone (field order, `quiesce`).
         unsafe {
             ring.submitter().register_buf_ring_with_flags(
                 address,
-                RECV_BUFFERS,
+                count,
                 BUFFER_GROUP,
                 0,
             )?;
         }
-        let mut ring = Self { ring, entries, buffers, buffer_bytes, tail: 0, in_flight: 0 };
-        for id in 0..RECV_BUFFERS {
+        let mut ring = Self { ring, entries, buffers, sizes, tail: 0, in_flight: 0 };
+        for id in 0..count {
             ring.recycle(id);
         }
         Ok(ring)
@@ -151,8 +177,8 @@ impl Ring {
 
     /// What was received in a buffer.
     pub(super) fn received(&self, id: u16, len: usize) -> &[u8] {
-        assert!(len <= self.buffer_bytes, "a receive fills one buffer at most");
-        let start = self.buffers.at(usize::from(id) * self.buffer_bytes);
+        assert!(len <= self.sizes.buffer_bytes, "a receive fills one buffer at most");
+        let start = self.buffers.at(usize::from(id) * self.sizes.buffer_bytes);
         // SAFETY: the kernel has filled `len` bytes of this buffer and does not touch it before `recycle`, which needs
         // the ring exclusively, so not while this slice lives.
         unsafe { std::slice::from_raw_parts(start, len) }
@@ -160,13 +186,14 @@ impl Ring {
 
     /// Gives a buffer back to the kernel.
     pub(super) fn recycle(&mut self, id: u16) {
-        let address = self.buffers.at(usize::from(id) * self.buffer_bytes) as u64;
-        let slot = usize::from(self.tail & (RECV_BUFFERS - 1));
+        let Sizes { buffers: count, buffer_bytes, .. } = self.sizes;
+        let address = self.buffers.at(usize::from(id) * buffer_bytes) as u64;
+        let slot = usize::from(self.tail & (count - 1));
         let entry = self.entries.at(slot * size_of::<BufRingEntry>()).cast::<BufRingEntry>();
         // SAFETY: within the entries and aligned for them; the kernel reads only entries below the tail, which this is not.
         let entry = unsafe { &mut *entry };
         entry.set_addr(address);
-        entry.set_len(u32::try_from(self.buffer_bytes).expect("receive buffers are small"));
+        entry.set_len(u32::try_from(buffer_bytes).expect("receive buffers are small"));
         entry.set_bid(id);
         self.tail = self.tail.wrapping_add(1);
         let base = self.entries.at(0).cast::<BufRingEntry>().cast_const();

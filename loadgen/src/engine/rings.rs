@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::ring::Ring;
+use super::ring::{Ring, Sizes};
 
 #[derive(Debug, Default)]
 pub(super) struct Rings {
@@ -24,8 +24,8 @@ impl Rings {
     pub(super) fn open(connections: u32, buffer_bytes: usize, most: u32) -> io::Result<Self> {
         let count = connections.div_ceil(most.min(table_max()).max(1)).max(1);
         let per_ring = connections.div_ceil(count).max(1);
-        let rings =
-            (0..count).map(|_| Ring::open(per_ring, buffer_bytes)).collect::<io::Result<_>>()?;
+        let sizes = Sizes::of(count, buffer_bytes);
+        let rings = (0..count).map(|_| Ring::open(per_ring, sizes)).collect::<io::Result<_>>()?;
         Ok(Self { rings, per_ring })
     }
 
@@ -88,9 +88,12 @@ impl Rings {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        // Deferred work makes a ring readable, and is run by this.
-        for ring in &self.rings {
-            ring.submit()?;
+        // Deferred work makes a ring readable, and is run by this. The others are left alone: with fifty rings most of
+        // them have nothing.
+        for (ring, fd) in self.rings.iter().zip(&fds) {
+            if !fd.revents().is_empty() {
+                ring.submit()?;
+            }
         }
         Ok(())
     }
