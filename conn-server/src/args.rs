@@ -56,7 +56,7 @@ pub struct Args {
     #[arg(long, value_name = "WHEN")]
     pub durability: Option<DurabilityChoice>,
 
-    /// The I/O driver: auto, uring or epoll
+    /// The I/O driver: auto, uring, epoll, monoio or tokio_uring
     #[arg(long, value_name = "DRIVER", default_value = "auto")]
     pub io: IoChoice,
 

@@ -1,6 +1,6 @@
 //! The node's clocks: the only place that asks the system for the time.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chat::Now;
 
@@ -26,6 +26,12 @@ impl Clock {
     pub fn mono(&self) -> chat::Instant {
         let elapsed = self.origin.elapsed().as_nanos();
         chat::Instant(u64::try_from(elapsed).unwrap_or(u64::MAX))
+    }
+
+    /// A point of this clock on the system's own, for a runtime's timers.
+    #[must_use]
+    pub fn system(&self, at: chat::Instant) -> Instant {
+        self.origin + Duration::from_nanos(at.0)
     }
 }
 
@@ -59,6 +65,11 @@ impl TurnClock {
             since = 0;
         }
         Now { mono, unix_ms: self.wall_ms + since / 1_000_000 }
+    }
+
+    /// As [`Clock::system`].
+    pub(crate) fn system(&self, at: chat::Instant) -> Instant {
+        self.clock.system(at)
     }
 
     /// The monotonic clock alone.

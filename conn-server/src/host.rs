@@ -204,6 +204,11 @@ impl Host {
         }
     }
 
+    /// The deadline of the last `wait`, on the system's clock.
+    pub(crate) fn due(&self) -> Option<std::time::Instant> {
+        self.due.map(|due| self.clock.system(due))
+    }
+
     fn snapshot(&self) -> ShardSnapshot {
         ShardSnapshot {
             shard: self.id,

@@ -79,6 +79,15 @@ pub const SEND_HEADERS: usize = 512;
 /// Slices of vectored sends that may wait for submission: 128 KiB of iovecs.
 pub const SEND_SLICES: usize = 8192;
 
+/// Submission queue entries of a runtime's ring: a turn with more of them enters the kernel in between.
+pub const RUNTIME_SUBMISSIONS: u32 = 1024;
+
+/// The most completions that the kernel lets a ring have room for.
+pub const RING_COMPLETIONS_MAX: u32 = 65_536;
+
+/// Slice vectors that a driver on a runtime keeps for its next sends: one MiB, a turn's worth of vectored sends.
+pub const SPARE_VECTORS_MAX: usize = 1024;
+
 /// How long teardown waits for cancelled operations. Beyond it the process ends: their memory must not be freed.
 pub const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 

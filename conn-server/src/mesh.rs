@@ -262,8 +262,8 @@ impl Inbox {
         self.station().is_asleep.store(false, Ordering::Relaxed);
     }
 
-    /// Becomes readable when the shard is to wake up. It is never read: both drivers wait for the edge, and the counter
-    /// does not overflow in the life of a machine.
+    /// Becomes readable when the shard is to wake up. The drivers with a loop of their own never read it: they wait for
+    /// the edge, and the counter does not overflow in the life of a machine.
     pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
         self.station().wake.as_fd()
     }

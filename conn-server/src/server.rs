@@ -16,7 +16,7 @@ use wire::ShardId;
 use crate::clock::Clock;
 pub use crate::config::{Pinning, ServerConfig};
 use crate::driver::uring::UringIo;
-use crate::driver::{DriverKind, DriverReport, choose, epoll, uring};
+use crate::driver::{DriverKind, DriverReport, choose, epoll, monoio, tokio_uring, uring};
 pub use crate::host::End;
 use crate::host::Host;
 use crate::limits::START_TIMEOUT;
@@ -344,6 +344,8 @@ fn run_shard(seat: ShardSeat, ready: impl FnOnce()) -> io::Result<End> {
     match driver {
         DriverKind::Uring => uring::run(&mut host, io, ready),
         DriverKind::Epoll => epoll::run(&mut host, io.listeners, ready),
+        DriverKind::Monoio => monoio::run(host, io.listeners, ready),
+        DriverKind::TokioUring => tokio_uring::run(host, io.listeners, ready),
     }
 }
 

@@ -35,7 +35,7 @@ pub struct NodeInfo {
     pub shards: u16,
     /// The port of each shard.
     pub shard_ports: Vec<u16>,
-    /// The driver: `uring` or `epoll`.
+    /// The driver: `uring`, `epoll`, `monoio` or `tokio_uring`.
     pub io: String,
     /// The flags of the driver's rings, when it has rings.
     pub io_flags: serde_json::Value,

@@ -133,6 +133,11 @@ pub enum IoName {
     Uring,
     /// epoll.
     Epoll,
+    /// The runtime monoio.
+    Monoio,
+    /// The runtime tokio-uring.
+    #[value(name = "tokio_uring")]
+    TokioUring,
 }
 
 /// How connections get leave to log in.

@@ -12,10 +12,14 @@
 //! 6. Accepting is armed or cancelled as the shard's fill and phase want it.
 //! 7. `Host::wait` tells how long to wait; one call into the kernel submits and waits.
 //!
-//! No trait object, no task, no callback per frame: drivers share the host, this contract and the conformance suite.
+//! No trait object, no callback per frame: drivers share the host, this contract and the conformance suite. The drivers on
+//! runtimes do the same with a task per connection (`tasks`).
 
 pub mod epoll;
 mod gate;
+pub mod monoio;
+mod tasks;
+pub mod tokio_uring;
 pub mod uring;
 
 use std::fmt;
@@ -28,11 +32,15 @@ pub enum DriverKind {
     Uring,
     /// Readiness with epoll: the oracle and the baseline.
     Epoll,
+    /// The runtime monoio, for comparison.
+    Monoio,
+    /// The runtime tokio-uring, for comparison.
+    TokioUring,
 }
 
 impl DriverKind {
     /// Every compiled driver.
-    pub const ALL: &[Self] = &[Self::Uring, Self::Epoll];
+    pub const ALL: &[Self] = &[Self::Uring, Self::Epoll, Self::Monoio, Self::TokioUring];
 
     /// Its name on the command line and in reports.
     #[must_use]
@@ -40,6 +48,8 @@ impl DriverKind {
         match self {
             Self::Uring => "uring",
             Self::Epoll => "epoll",
+            Self::Monoio => "monoio",
+            Self::TokioUring => "tokio_uring",
         }
     }
 
@@ -47,12 +57,38 @@ impl DriverKind {
     #[must_use]
     pub const fn caps(self) -> Caps {
         match self {
-            Self::Uring => {
-                Caps { direct_descriptors: true, buffer_ring: true, cancel_on_close: true }
-            }
-            Self::Epoll => {
-                Caps { direct_descriptors: false, buffer_ring: false, cancel_on_close: false }
-            }
+            Self::Uring => Caps {
+                direct_descriptors: true,
+                buffer_ring: true,
+                cancel_on_close: true,
+                sized_queues: true,
+            },
+            Self::Epoll => Caps {
+                direct_descriptors: false,
+                buffer_ring: false,
+                cancel_on_close: false,
+                sized_queues: false,
+            },
+            // What the runtimes keep to themselves cannot be sized or counted.
+            Self::Monoio | Self::TokioUring => Caps {
+                direct_descriptors: false,
+                buffer_ring: false,
+                cancel_on_close: true,
+                sized_queues: false,
+            },
+        }
+    }
+
+    /// Asks the kernel, before any thread starts, whether it can be used, and says how it would be set up.
+    ///
+    /// # Errors
+    /// What is missing and what to do about it, in words.
+    pub fn probe(self) -> Result<String, String> {
+        match self {
+            Self::Uring => uring::probe(),
+            Self::Epoll => Ok(epoll::FLAGS.to_owned()),
+            Self::Monoio => monoio::probe(),
+            Self::TokioUring => tokio_uring::probe(),
         }
     }
 }
@@ -70,8 +106,10 @@ pub struct Caps {
     pub direct_descriptors: bool,
     /// Receives take buffers from a shared pool, which can be exhausted.
     pub buffer_ring: bool,
-    /// Operations are in flight in the kernel and have to be cancelled before a close.
+    /// Operations are in flight in the kernel and have to be ended before a close.
     pub cancel_on_close: bool,
+    /// Its queues have the sizes of `UringConfig`, and it counts when they are full.
+    pub sized_queues: bool,
 }
 
 /// Which driver is wished for.
@@ -93,7 +131,8 @@ impl FromStr for IoChoice {
         }
         let kind = DriverKind::ALL.iter().find(|kind| kind.label() == text);
         kind.copied().map(Self::Only).ok_or_else(|| {
-            format!("there is no I/O driver called {text:?}: choose auto, uring or epoll")
+            let names: Vec<_> = DriverKind::ALL.iter().map(|kind| kind.label()).collect();
+            format!("there is no I/O driver called {text:?}: choose auto, {}", names.join(", "))
         })
     }
 }
@@ -121,21 +160,21 @@ pub struct DriverReport {
 /// Chooses a driver by asking the kernel.
 ///
 /// # Errors
-/// If io_uring was asked for by name and is not to be had: the text says why and what to do.
+/// If a driver was asked for by name and is not to be had: the text says why and what to do.
 pub fn choose(choice: IoChoice) -> Result<DriverReport, String> {
-    let asked = |kind: DriverKind| format!("{kind} was asked for");
-    let epoll =
-        |reason| DriverReport { kind: DriverKind::Epoll, flags: epoll::FLAGS.to_owned(), reason };
-    match (choice, uring::probe()) {
-        (IoChoice::Only(DriverKind::Epoll), _) => Ok(epoll(asked(DriverKind::Epoll))),
-        (IoChoice::Only(kind), Ok(flags)) => Ok(DriverReport { kind, flags, reason: asked(kind) }),
-        (IoChoice::Auto, Ok(flags)) => {
-            let reason = "the kernel has all that the ring driver needs".to_owned();
-            Ok(DriverReport { kind: DriverKind::Uring, flags, reason })
-        }
-        (IoChoice::Auto, Err(why)) => Ok(epoll(format!("io_uring cannot be used: {why}"))),
-        (IoChoice::Only(_), Err(why)) => {
-            Err(format!("io_uring cannot be used: {why}; or start with --io epoll"))
+    match choice {
+        IoChoice::Only(kind) => match kind.probe() {
+            Ok(flags) => Ok(DriverReport { kind, flags, reason: format!("{kind} was asked for") }),
+            Err(why) => Err(format!("{kind} cannot be used: {why}; or start with --io epoll")),
+        },
+        IoChoice::Auto => {
+            let (kind, reason) = match uring::probe() {
+                Ok(_) => {
+                    (DriverKind::Uring, "the kernel has all that the ring driver needs".into())
+                }
+                Err(why) => (DriverKind::Epoll, format!("io_uring cannot be used: {why}")),
+            };
+            Ok(DriverReport { kind, flags: kind.probe()?, reason })
         }
     }
 }
@@ -146,10 +185,10 @@ mod tests {
 
     #[test]
     fn a_choice_reads_as_it_is_written() {
-        for text in ["auto", "uring", "epoll"] {
+        for text in ["auto", "uring", "epoll", "monoio", "tokio_uring"] {
             assert_eq!(text.parse::<IoChoice>().unwrap().to_string(), text);
         }
-        assert!("poll".parse::<IoChoice>().unwrap_err().contains("uring"));
+        assert!("poll".parse::<IoChoice>().unwrap_err().contains("epoll, monoio, tokio_uring"));
     }
 
     #[test]

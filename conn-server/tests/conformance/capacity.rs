@@ -38,6 +38,12 @@ fn storm(node: &TestNode, pairs: u64, texts: u64, round: u64) {
     node.until_open(0);
 }
 
+pub(crate) fn a_storm_loses_nothing(driver: DriverKind) {
+    let node = TestNode::start(driver);
+    storm(&node, 64, 100, 1);
+    node.stop();
+}
+
 pub(crate) fn buffers_run_out_and_come_back(driver: DriverKind) {
     let mut config = settings(driver);
     config.uring.buffers = 4;

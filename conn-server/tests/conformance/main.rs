@@ -18,13 +18,11 @@ mod shedding;
 
 use std::io::Write;
 
-use conn_server::driver::{Caps, DriverKind, uring};
+use conn_server::driver::{Caps, DriverKind};
 
 /// Whether a script is for a driver; says so if not.
 fn is_for(driver: DriverKind, script: &str, needs: fn(&Caps) -> bool) -> bool {
-    if driver == DriverKind::Uring
-        && let Err(why) = uring::probe()
-    {
+    if let Err(why) = driver.probe() {
         skip(driver, script, &why);
         return false;
     }
@@ -43,26 +41,50 @@ fn skip(driver: DriverKind, script: &str, why: &str) {
 /// Makes a test of each script for each driver.
 macro_rules! conformance {
     ($($module:ident :: $script:ident $(needs $cap:ident)?,)+) => {
+        const SCRIPTS: &[Script] = &[$(Script {
+            name: stringify!($script),
+            needs: |_caps| true $(&& _caps.$cap)?,
+            body: $module::$script,
+        }),+];
+
         mod on_uring {
             $(#[test]
             fn $script() {
-                crate::run(conn_server::driver::DriverKind::Uring, stringify!($script),
-                    |_caps| true $(&& _caps.$cap)?, crate::$module::$script);
+                crate::run(conn_server::driver::DriverKind::Uring, stringify!($script));
             })+
         }
         mod on_epoll {
             $(#[test]
             fn $script() {
-                crate::run(conn_server::driver::DriverKind::Epoll, stringify!($script),
-                    |_caps| true $(&& _caps.$cap)?, crate::$module::$script);
+                crate::run(conn_server::driver::DriverKind::Epoll, stringify!($script));
+            })+
+        }
+        mod on_monoio {
+            $(#[test]
+            fn $script() {
+                crate::run(conn_server::driver::DriverKind::Monoio, stringify!($script));
+            })+
+        }
+        mod on_tokio_uring {
+            $(#[test]
+            fn $script() {
+                crate::run(conn_server::driver::DriverKind::TokioUring, stringify!($script));
             })+
         }
     };
 }
 
-fn run(driver: DriverKind, script: &str, needs: fn(&Caps) -> bool, body: fn(DriverKind)) {
-    if is_for(driver, script, needs) {
-        body(driver);
+struct Script {
+    name: &'static str,
+    needs: fn(&Caps) -> bool,
+    body: fn(DriverKind),
+}
+
+fn run(driver: DriverKind, name: &str) {
+    let script =
+        SCRIPTS.iter().find(|script| script.name == name).expect("made from the same list");
+    if is_for(driver, name, script.needs) {
+        (script.body)(driver);
     }
 }
 
@@ -89,6 +111,7 @@ conformance! {
     shards::texts_cross_shards_in_order,
     shards::the_common_port_is_shared,
     capacity::buffers_run_out_and_come_back needs buffer_ring,
-    capacity::a_tiny_completion_queue_loses_nothing needs cancel_on_close,
+    capacity::a_tiny_completion_queue_loses_nothing needs sized_queues,
     capacity::thirty_thousand_connections_in_one_process needs direct_descriptors,
+    capacity::a_storm_loses_nothing,
 }

@@ -107,7 +107,7 @@ fn lay_out(args: &LocalArgs) -> Result<Layout, Refusal> {
         descriptors: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
         has_direct_descriptors: match args.io {
             IoName::Uring => true,
-            IoName::Epoll => false,
+            IoName::Epoll | IoName::Monoio | IoName::TokioUring => false,
         },
     };
     Layout::new(facts, args.shards, planned(args)).map_err(Refusal::usage)

@@ -245,6 +245,8 @@ fn node_args(
     let io = match args.io {
         IoName::Uring => "uring",
         IoName::Epoll => "epoll",
+        IoName::Monoio => "monoio",
+        IoName::TokioUring => "tokio_uring",
     };
     let connections = super::planned(args).to_string();
     let (shards, cpus) = (layout.shards.to_string(), layout.cpu_list());

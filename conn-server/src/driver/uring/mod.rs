@@ -23,6 +23,7 @@ use std::os::fd::AsRawFd;
 use chat::{ConnKey, Effects};
 use io_uring::IoUring;
 
+pub(super) use probe::explain;
 pub use probe::probe;
 
 use self::accept::Accepting;

@@ -44,7 +44,8 @@ const OPERATIONS: [(u8, &str); 8] = [
     (opcode::PollAdd::CODE, "poll"),
 ];
 
-fn explain(error: &std::io::Error) -> String {
+/// Why io_uring cannot be had, and what to do about it.
+pub(in crate::driver) fn explain(error: &std::io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => {
             let setting = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
