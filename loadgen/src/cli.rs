@@ -20,6 +20,7 @@ Examples:
   loadgen local --slo 'delivery.p99 < 5ms' --slo 'lost == 0'
   loadgen run --gateway http://10.0.0.5:8080 --node-admin 10.0.0.5:9100 --rate 20k/s
   loadgen run --target 10.0.0.5:9100 --token-key cluster.key
+  loadgen run --protocol raw --target 127.0.0.1:7000 --server-pid 4711 --closed 256 --connections 1000
   loadgen selftest                               proves the instrument with scripted faults
   loadgen env --json                             what a report says about this machine
 
@@ -102,8 +103,20 @@ pub enum PresetName {
     Rooms,
     /// Nobody says anything: connections and heartbeats only.
     Idle,
+    /// Nobody says anything: connections come, log in, close and come again, --connections of them at a time. With a
+    /// gateway its password check is what is measured; use `--login direct` for the node.
+    Churn,
     /// Four of five messages as in `pairs`, one in five to a room of 100.
     Mixed,
+}
+
+/// What connections speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProtocolName {
+    /// Ringline's protocol.
+    Chat,
+    /// That of the floor, which nodes are measured against.
+    Raw,
 }
 
 /// Where messages are kept.
@@ -177,12 +190,22 @@ pub struct LoadArgs {
     /// idle, pairs and mixed.
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000))]
     pub prime: u32,
+    /// The generator's own engine. `epoll` is a second one, written independently, to show that the generator does not
+    /// shape the figures; its connections are descriptors of the process, so it holds fewer than RLIMIT_NOFILE.
+    #[arg(long, value_enum, default_value_t)]
+    pub engine: EngineName,
     /// Bytes of each message's body.
     #[arg(long, default_value_t = 128, value_name = "BYTES")]
     pub size: usize,
     /// Who talks to whom.
     #[arg(long, value_enum, default_value_t = PresetName::Pairs)]
     pub preset: PresetName,
+    /// Members of each room of --preset rooms.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=60_000))]
+    pub room_size: u32,
+    /// Messages that a sender says at once, in one write. Rates and windows count them one by one.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub burst: u32,
     /// Everything drawn at random comes from this number.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,
@@ -192,12 +215,6 @@ pub struct LoadArgs {
     /// Where to write the report; by default a new directory below `reports`.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
-    /// Members of each room of --preset rooms.
-    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=60_000))]
-    pub room_size: u32,
-    /// Messages that a sender says at once, in one write. Rates and windows count them one by one.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub burst: u32,
     /// Offer more than 150,000 deliveries a second for each shard.
     #[arg(long)]
     pub overload: bool,
@@ -231,6 +248,12 @@ pub struct LocalArgs {
     /// Shards of the node.
     #[arg(long, default_value = "auto", value_name = "auto|N")]
     pub shards: ShardCount,
+    /// Pin the shards to these processors, used in turn; by default to all but the generator's.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub shard_cpus: Vec<usize>,
+    /// Where the two users of a pair live and connect. Other than `home` needs `--login direct`.
+    #[arg(long, value_enum, default_value_t)]
+    pub placement: Placement,
     /// How connections get leave to log in.
     #[arg(long, value_enum, default_value_t = LoginName::Gateway)]
     pub login: LoginName,
@@ -241,12 +264,6 @@ pub struct LocalArgs {
     #[arg(long)]
     pub keep: bool,
     /// Where the system keeps its files while it runs; by default a new directory in the temporary directory. With
-    /// Pin the shards to these processors, used in turn; by default to all but the generator's.
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub shard_cpus: Vec<usize>,
-    /// Where the two users of a pair live and connect. Other than `home` needs `--login direct`.
-    #[arg(long, value_enum, default_value_t)]
-    pub placement: Placement,
     /// durability `commit` this should be a real disk.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
@@ -271,9 +288,16 @@ pub struct RunArgs {
     /// The node's admin port, for the server's figures.
     #[arg(long, value_name = "HOST:PORT", requires = "gateway")]
     pub node_admin: Option<String>,
-    /// Log in at the node with this admin port, with tokens made from the cluster key.
-    #[arg(long, value_name = "HOST:ADMINPORT", requires = "token_key")]
+    /// Log in at the node with this admin port, with tokens made from the cluster key. With --protocol raw: the address
+    /// of the raw server itself.
+    #[arg(long, value_name = "HOST:PORT")]
     pub target: Option<String>,
+    /// What the connections speak: `raw` is what the floor of `benches` understands.
+    #[arg(long, value_enum, default_value_t = ProtocolName::Chat, requires_if("raw", "target"))]
+    pub protocol: ProtocolName,
+    /// The raw server's process, for figures per processor second; a node says its own.
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Option<u32>,
     /// The cluster key.
     #[arg(long, value_name = "FILE", requires = "target", env = "RINGLINE_TOKEN_KEY_FILE")]
     pub token_key: Option<PathBuf>,
@@ -367,7 +391,7 @@ mod tests {
     #[test]
     fn run_needs_a_system_and_a_key_for_direct_logins() {
         assert!(Cli::try_parse_from(["loadgen", "run"]).is_err());
-        assert!(Cli::try_parse_from(["loadgen", "run", "--target", "127.0.0.1:1"]).is_err());
+        assert!(Cli::try_parse_from(["loadgen", "run", "--protocol", "raw"]).is_err());
         let both = ["loadgen", "run", "--target", "127.0.0.1:1", "--token-key", "key"];
         assert!(Cli::try_parse_from(both).is_ok());
         assert!(Cli::try_parse_from(["loadgen", "run", "--gateway", "http://127.0.0.1:1"]).is_ok());

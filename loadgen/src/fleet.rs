@@ -30,7 +30,7 @@ impl Fleet {
         let (with_pairs, room_size) = match preset {
             Preset::Pairs => (true, 0),
             Preset::Rooms { room_size } => (false, room_size.max(2)),
-            Preset::Idle => (false, 0),
+            Preset::Idle | Preset::Churn => (false, 0),
             Preset::Mixed => (true, MIXED_ROOM_SIZE),
         };
         let pairs = if with_pairs { connections / 2 } else { 0 };

@@ -29,12 +29,8 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<Vec<Exit>, Refusal> {
     match command {
-        Command::Local(args) => {
-            loadgen::local::run(&args, loadgen::engine::run, watch()?, run_id()?)
-        }
-        Command::Run(args) => {
-            loadgen::remote::run(&args, loadgen::engine::run, watch()?, run_id()?)
-        }
+        Command::Local(args) => loadgen::local::run(&args, watch()?, run_id()?),
+        Command::Run(args) => loadgen::remote::run(&args, watch()?, run_id()?),
         Command::Selftest { short } => {
             let scale = if short { Scale::Short } else { Scale::Full };
             let report = loadgen::selftest::selftest(scale)?;

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::cli::{LoadArgs, PresetName};
+use crate::engines::EngineName;
 use crate::exit::Refusal;
 use crate::plan::{EngineOptions, Load, Plan, Preset};
 use crate::stamp::STAMP_BYTES;
@@ -22,11 +23,17 @@ pub const DELIVERIES_PER_SHARD_MAX: f64 = 150_000.0;
 const DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 /// A ramp without any progress for this long has failed.
 const RAMP_STALL_MAX: std::time::Duration = std::time::Duration::from_secs(15);
+/// Ports of connections that come and go: the kernel takes one again a second after its connection was closed, and a core
+/// makes fewer than 100,000 logins in two.
+const CHURN_PORTS: u32 = 200_000;
+
 /// A plan with what the report says of it beside.
 #[derive(Clone, Debug)]
 pub struct Offer {
     /// What the engine is told.
     pub plan: Plan,
+    /// What does it.
+    pub engine: EngineName,
     /// The preset's name.
     pub preset: &'static str,
     /// Deliveries per second that an open loop makes.
@@ -43,8 +50,10 @@ impl Offer {
             PresetName::Pairs => (Preset::Pairs, "pairs"),
             PresetName::Rooms => (Preset::Rooms { room_size: args.room_size }, "rooms"),
             PresetName::Idle => (Preset::Idle, "idle"),
+            PresetName::Churn => (Preset::Churn, "churn"),
             PresetName::Mixed => (Preset::Mixed, "mixed"),
         };
+        args.engine.refuse(args.connections)?;
         let load = load(args)?;
         let body = wire::limits::BODY_BYTES_MAX;
         let is_silent = load == Load::None && args.prime == 0;
@@ -64,6 +73,9 @@ impl Offer {
             return Err(Refusal::usage(
                 "one connection has nobody to talk to: use --connections 2 or --preset idle",
             ));
+        }
+        if args.preset == PresetName::Churn && args.engine != EngineName::Uring {
+            return Err(Refusal::usage("--preset churn needs --engine uring"));
         }
         if args.duration.is_zero() {
             return Err(Refusal::usage("--duration must be above zero: nothing would be measured"));
@@ -90,11 +102,11 @@ impl Offer {
             options: EngineOptions {
                 reconnect: args.reconnect,
                 prime: args.prime,
+                burst: args.burst,
                 ..EngineOptions::default()
             },
         };
-        Ok(Self { plan, preset: name, deliveries_per_s })
-                burst: args.burst,
+        Ok(Self { plan, engine: args.engine, preset: name, deliveries_per_s })
     }
 
     /// Refuses more deliveries than the shards are known to carry, unless overload is what is wanted.
@@ -115,11 +127,11 @@ impl Offer {
 
 fn load(args: &LoadArgs) -> Result<Load, Refusal> {
     let default = match args.preset {
-        PresetName::Idle => {
+        PresetName::Idle | PresetName::Churn => {
             return match (args.rate, args.closed) {
                 (None, None) => Ok(Load::None),
                 _ => Err(Refusal::usage(
-                    "--preset idle sends no messages: leave out --rate and --closed",
+                    "--preset idle and --preset churn send no messages: leave out --rate and --closed",
                 )),
             };
         }
@@ -140,7 +152,18 @@ fn fan_out(preset: Preset, connections: u32) -> f64 {
         Preset::Pairs => 1.0,
         Preset::Rooms { room_size } => room(room_size),
         Preset::Mixed => 0.8 + 0.2 * room(ROOM_SIZE),
-        Preset::Idle => 0.0,
+        Preset::Idle | Preset::Churn => 0.0,
+    }
+}
+
+/// Ports that a load takes: one for each connection; connections that come and go leave theirs behind for a while.
+#[must_use]
+pub fn ports_wanted(args: &LoadArgs) -> u32 {
+    match args.preset {
+        PresetName::Churn => CHURN_PORTS,
+        PresetName::Pairs | PresetName::Rooms | PresetName::Idle | PresetName::Mixed => {
+            args.connections
+        }
     }
 }
 
@@ -201,6 +224,7 @@ mod tests {
         refused("--connections 1", "nobody to talk to");
         refused("--preset idle --rate 5/s", "sends no messages");
         refused("--duration 0s", "above zero");
+        refused("--engine epoll --connections 5000000", "use --engine uring");
         assert!(offer("--preset idle --connections 1").is_ok());
     }
 

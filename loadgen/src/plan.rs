@@ -19,6 +19,8 @@ pub enum Preset {
     },
     /// Nobody says anything; heartbeats only.
     Idle,
+    /// Nobody says anything: connections come, log in, close and come again.
+    Churn,
     /// Four of five messages as in `Pairs`, one in five to a room of 100.
     Mixed,
 }

@@ -1,6 +1,6 @@
 //! `loadgen run`: load on a system that runs already, here or elsewhere.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -9,15 +9,17 @@ use anyhow::Context;
 use hyper::Uri;
 
 use crate::capture::{NodeInfo, Probe};
-use crate::cli::RunArgs;
+use crate::cli::{ProtocolName, RunArgs};
+use crate::engines::EngineName;
 use crate::env::allowed_cpus;
 use crate::exit::{Exit, Refusal};
 use crate::grants_direct::{DirectGrants, DirectNode, NodeCell};
 use crate::grants_gateway::{Accounts, GatewayGrants};
+use crate::grants_raw::RawGrants;
 use crate::http::Http;
 use crate::offer::{Offer, ephemeral_ports, loopback_sources};
-use crate::plan::{GrantSource, Watch};
-use crate::trial::{Engine, Trial};
+use crate::plan::{GrantSource, Protocol, Watch};
+use crate::trial::Trial;
 
 /// How long the gateway may take to say that it is there.
 const GATEWAY_DEADLINE: Duration = Duration::from_secs(10);
@@ -30,11 +32,13 @@ const NODE_LOOK: Duration = Duration::from_millis(200);
 /// When it cannot be reached or the load makes no sense.
 pub fn run(
     args: &RunArgs,
-    engine: Engine,
     watch: Arc<Watch>,
     run_id: u64,
 ) -> Result<Vec<Exit>, Refusal> {
     let mut offer = Offer::new(&args.load, run_id)?;
+    if args.protocol == ProtocolName::Raw {
+        return run_raw(args, offer, watch);
+    }
     let admin = args.target.as_deref().or(args.node_admin.as_deref());
     let mut probe =
         admin.map(Probe::new).transpose().map_err(|error| Refusal::usage(format!("{error:#}")))?;
@@ -47,6 +51,7 @@ pub fn run(
     {
         probe = probe.map(|probe| probe.with_process(pid));
         processes.push(pid);
+        offer.plan.options.server_pid = Some(pid);
     }
     let (grants, login) = source(args, info.as_ref(), &watch.stop)?;
     let cpu = args.cpu.or_else(|| allowed_cpus().ok()?.last().copied());
@@ -63,7 +68,41 @@ pub fn run(
         processes,
         require_valid: !args.allow_invalid,
         watch,
-        engine,
+        engine: args.load.engine.engine(),
+    }
+    .run()
+}
+
+/// The same for a server that speaks the raw protocol: it has no page of its own, and logins take no tokens.
+fn run_raw(args: &RunArgs, mut offer: Offer, watch: Arc<Watch>) -> Result<Vec<Exit>, Refusal> {
+    if args.load.engine != EngineName::Uring {
+        return Err(Refusal::usage("--protocol raw needs --engine uring"));
+    }
+    let target = args.target.as_deref().unwrap_or_default();
+    let target: SocketAddrV4 = target.parse().map_err(|_| {
+        Refusal::usage(format!("`{target}` is no address: write --target IP:PORT"))
+    })?;
+    let cpu = args.cpu.or_else(|| allowed_cpus().ok()?.last().copied());
+    offer.plan.cpu = cpu;
+    offer.plan.sources = match args.source.as_slice() {
+        [] if target.ip().is_loopback() => default_sources(args),
+        sources => sources.to_owned(),
+    };
+    offer.plan.logout = false;
+    offer.plan.options.protocol = Protocol::Raw;
+    offer.plan.options.server_pid = args.server_pid;
+    let on = cpu.map_or_else(|| "unpinned".into(), |cpu| format!("on processor {cpu}"));
+    Trial {
+        args: &args.load,
+        offer,
+        login: "raw",
+        layout: vec![format!("the generator {on}; the server is where it was started")],
+        grants: Box::new(RawGrants::new(target)),
+        probe: None,
+        processes: args.server_pid.into_iter().collect(),
+        require_valid: !args.allow_invalid,
+        watch,
+        engine: args.load.engine.engine(),
     }
     .run()
 }
@@ -150,7 +189,12 @@ fn sources(args: &RunArgs, info: Option<&NodeInfo>) -> Vec<std::net::Ipv4Addr> {
         info.and_then(|info| info.chat.parse::<SocketAddr>().ok()).map(|address| address.ip());
     let gateway = args.gateway.as_ref().and_then(|uri| uri.host()?.parse::<IpAddr>().ok());
     match node.or(gateway) {
-        Some(ip) if ip.is_loopback() => loopback_sources(args.load.connections, ephemeral_ports()),
+        Some(ip) if ip.is_loopback() => default_sources(args),
         Some(_) | None => Vec::new(),
     }
+}
+
+/// Addresses to connect from on this machine.
+fn default_sources(args: &RunArgs) -> Vec<std::net::Ipv4Addr> {
+    loopback_sources(crate::offer::ports_wanted(&args.load), ephemeral_ports())
 }

@@ -23,7 +23,7 @@ use crate::validity::{self, Evidence, Validity};
 /// How often progress is drawn; phase changes wake the thread by themselves.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Does what a plan says; in the program it is `engine::run`.
+/// Does what a plan says: one of those that [`crate::engines`] knows.
 pub type Engine = fn(&Plan, &mut dyn GrantSource, &Watch) -> std::io::Result<Outcome>;
 
 /// Everything that a run needs.

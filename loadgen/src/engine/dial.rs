@@ -229,6 +229,9 @@ impl Engine<'_> {
         self.tally.logins += 1;
         let was_here = std::mem::replace(&mut conn.is_veteran, true);
         self.established += 1;
+        if self.is_churning() {
+            return self.leave(index, now_ns);
+        }
         self.recorder.connections(now_ns, u64::from(self.established));
         self.start_heartbeats(index, now_ns);
         if was_here {

@@ -6,6 +6,7 @@
 //!
 //! Invariant: a connection is dialled again only after every operation of its last life has completed.
 
+mod churn;
 mod clock;
 mod conn;
 mod dial;
@@ -99,7 +100,7 @@ impl Drop for Over<'_> {
 }
 
 /// Refuses what cannot be run.
-fn check(plan: &Plan) -> io::Result<()> {
+pub(crate) fn check(plan: &Plan) -> io::Result<()> {
     let refuse = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     if plan.connections == 0 {
         return refuse("a run needs at least one connection".to_owned());
@@ -142,10 +143,12 @@ fn check(plan: &Plan) -> io::Result<()> {
 }
 
 /// Who talks to whom. Whoever says nothing under load may still have first messages to say, and a room to be in.
-fn fleet(plan: &Plan) -> Fleet {
+pub(crate) fn fleet(plan: &Plan) -> Fleet {
     let preset = match plan.preset {
         Preset::Idle if plan.options.prime > 0 => Preset::Mixed,
-        Preset::Pairs | Preset::Rooms { .. } | Preset::Idle | Preset::Mixed => plan.preset,
+        Preset::Pairs | Preset::Rooms { .. } | Preset::Idle | Preset::Churn | Preset::Mixed => {
+            plan.preset
+        }
     };
     Fleet::new(preset, plan.connections).one_way(plan.options.one_way)
 }

@@ -118,9 +118,11 @@ impl Engine<'_> {
         self.speech.begin(start_ns, end_ns);
         if !self.plan.warmup.is_zero() {
             self.enter_phase(Phase::Warmup);
+            self.begin_churn(start_ns)?;
             self.run_until(measured_ns)?;
         }
         self.enter_phase(Phase::Measured);
+        self.begin_churn(measured_ns)?;
         let (cost, spin_ns) = (ThreadCost::now(), self.tally.spin_ns);
         let begin = self.window_mark()?;
         self.run_until(end_ns)?;

@@ -19,10 +19,10 @@ use crate::env::allowed_cpus;
 use crate::exit::{Exit, Refusal};
 use crate::grants_direct::{DirectGrants, DirectNode};
 use crate::grants_gateway::GatewayGrants;
-use crate::offer::{Offer, ephemeral_ports, loopback_sources};
+use crate::offer::{Offer, ephemeral_ports, loopback_sources, ports_wanted};
 use crate::placement::Placement;
 use crate::plan::{GrantSource, Watch};
-use crate::trial::{Engine, Trial};
+use crate::trial::Trial;
 use layout::{Facts, Layout};
 use system::System;
 
@@ -32,7 +32,6 @@ use system::System;
 /// When the load makes no sense or the system does not come up.
 pub fn run(
     args: &LocalArgs,
-    engine: Engine,
     watch: Arc<Watch>,
     run_id: u64,
 ) -> Result<Vec<Exit>, Refusal> {
@@ -40,12 +39,12 @@ pub fn run(
     let layout = lay_out(args)?;
     refuse(args, &offer, &layout)?;
     offer.plan.cpu = Some(layout.generator);
-    offer.plan.sources = loopback_sources(args.load.connections, ephemeral_ports());
+    offer.plan.sources = loopback_sources(ports_wanted(&args.load), ephemeral_ports());
     let system = System::start(args, &layout, &watch.stop).map_err(|reason| {
         let interrupted = watch.stop.load(Ordering::Relaxed);
         Refusal { exit: if interrupted { Exit::Interrupted } else { Exit::Internal }, reason }
     })?;
-    let found = load(args, offer, &layout, &system, (engine, watch));
+    let found = load(args, offer, &layout, &system, watch);
     if args.keep {
         system.keep().iter().for_each(|line| eprintln!("{line}"));
         return found;
@@ -63,13 +62,14 @@ pub fn run(
 
 fn load(
     args: &LocalArgs,
-    offer: Offer,
+    mut offer: Offer,
     layout: &Layout,
     system: &System,
-    (engine, watch): (Engine, Arc<Watch>),
+    watch: Arc<Watch>,
 ) -> Result<Vec<Exit>, Refusal> {
     let addresses = system.addresses();
     let probe = Probe::new(&addresses.node_admin)?.with_process(system.node_pid());
+    offer.plan.options.server_pid = Some(system.node_pid());
     let (grants, login): (Box<dyn GrantSource + Send>, _) = match &addresses.gateway {
         Some(gateway) => {
             let gateway = gateway
@@ -95,15 +95,15 @@ fn load(
         processes: system.pids(),
         require_valid: args.require_valid,
         watch,
-        engine,
+        engine: args.load.engine.engine(),
     }
     .run()
 }
 
 fn lay_out(args: &LocalArgs) -> Result<Layout, Refusal> {
     let facts = Facts {
-        shard_cpus: &args.shard_cpus,
         cpus: &allowed_cpus()?,
+        shard_cpus: &args.shard_cpus,
         descriptors: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
         has_direct_descriptors: match args.io {
             IoName::Uring => true,
@@ -129,6 +129,7 @@ fn refuse(args: &LocalArgs, offer: &Offer, layout: &Layout) -> Result<(), Refusa
             ));
         }
         (StoreName::Memory | StoreName::Sqlite, _) => {}
+    }
     match (args.placement, args.login) {
         (Placement::Home | Placement::Same, LoginName::Direct)
         | (Placement::Home, LoginName::Gateway) => {}
@@ -141,7 +142,6 @@ fn refuse(args: &LocalArgs, offer: &Offer, layout: &Layout) -> Result<(), Refusa
                 "the gateway numbers its accounts itself: choose users with --login direct",
             ));
         }
-    }
     }
     offer.refuse_overload(layout.shards, args.load.overload)
 }

@@ -11,7 +11,7 @@ use super::directory::stamp;
 use super::percentile::{self, REPORTED};
 use super::{Report, is_delivery_violated, latencies, logins_per_s};
 use crate::outcome::{Class, Outcome};
-use crate::plan::Load;
+use crate::plan::{Load, Protocol};
 
 const SCHEMA: u32 = 1;
 
@@ -39,9 +39,10 @@ pub(super) fn document(report: &Report) -> Value {
         },
         "achieved": achieved(outcome),
         "classes": outcome.classes.iter().map(|(name, of)| (name.clone(), class(of))).collect::<Map<_, _>>(),
+        "window": window(outcome),
         "ledger": ledger(outcome),
         "server": report.server,
-        "generator": generator(outcome),
+        "generator": generator(report),
         "interference": report.interference,
         "series": series(outcome),
         "environment": {
@@ -80,6 +81,11 @@ fn offered(report: &Report) -> Value {
         "deliveries_per_s": report.offer.deliveries_per_s,
         "body_bytes": plan.body_bytes,
         "prime_messages": plan.options.prime,
+        "burst": plan.options.burst.max(1),
+        "protocol": match plan.options.protocol {
+            Protocol::Chat => "chat",
+            Protocol::Raw => "raw",
+        },
         "warmup_s": plan.warmup.as_secs_f64(),
         "duration_s": plan.duration.as_secs_f64(),
     })
@@ -97,6 +103,25 @@ fn achieved(outcome: &Outcome) -> Value {
         "sent_per_s": rate(outcome.sent),
         "acked_per_s": rate(outcome.acked),
         "delivered_per_s": rate(outcome.delivered),
+    })
+}
+
+fn window(outcome: &Outcome) -> Value {
+    let window = &outcome.window;
+    let cpu_s = window.server_cpu.map(|cpu| cpu.as_secs_f64()).filter(|cpu| *cpu > 0.0);
+    let seconds = window.length.as_secs_f64();
+    let per_cpu_s = |count: u64| cpu_s.map(|cpu| count as f64 / cpu);
+    json!({
+        "length_s": seconds,
+        "sent": window.sent,
+        "acked": window.acked,
+        "delivered": window.delivered,
+        "logins": window.logins,
+        "server_cpu_s": cpu_s,
+        "server_utilisation": cpu_s.filter(|_| seconds > 0.0).map(|cpu| cpu / seconds),
+        "messages_per_server_cpu_s": per_cpu_s(window.acked),
+        "deliveries_per_server_cpu_s": per_cpu_s(window.delivered),
+        "logins_per_server_cpu_s": per_cpu_s(window.logins),
     })
 }
 
@@ -137,8 +162,10 @@ fn ledger(outcome: &Outcome) -> Value {
     })
 }
 
-fn generator(outcome: &Outcome) -> Value {
+fn generator(report: &Report) -> Value {
+    let outcome = &report.outcome;
     json!({
+        "engine": report.offer.engine.label(),
         "cpu_s": outcome.engine_cpu.as_secs_f64(),
         "spin_s": outcome.engine_spin.as_secs_f64(),
         "runqueue_wait_s": outcome.engine_runqueue.as_secs_f64(),

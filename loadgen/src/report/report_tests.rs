@@ -106,6 +106,7 @@ const PROMISED: &[&str] = &[
     ".ledger.corrupt: number",
     ".ledger.misrouted: number",
     ".ledger.indeterminate: number",
+    ".generator.engine: string",
     ".server.io: string",
     ".server.shards: number",
     ".server.cpu_s: number",

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::directory::stamp;
 use super::percentile::{max_us, percentile};
 use super::{Report, figures, latencies, logins_per_s};
+use crate::outcome::Window;
 use crate::plan::Load;
 use crate::slo::{SloResult, Unit};
 use crate::validity::{Grade, Validity};
@@ -192,6 +193,24 @@ fn ledger(report: &Report) -> String {
     section.0
 }
 
+/// What the server's threads cost, if its process is known.
+fn by_threads(window: &Window, section: &mut Section) {
+    let cpu_s = window.server_cpu.map_or(0.0, |cpu| cpu.as_secs_f64());
+    if cpu_s > 0.0 {
+        let per_cpu_s = |count: u64| grouped(count as f64 / cpu_s);
+        section.line(
+            "by its threads",
+            format_args!(
+                "{:.1} % of one processor; per CPU second {} messages, {} deliveries, {} logins",
+                cpu_s / window.length.as_secs_f64() * 100.0,
+                per_cpu_s(window.acked),
+                per_cpu_s(window.delivered),
+                per_cpu_s(window.logins)
+            ),
+        );
+    }
+}
+
 fn server(report: &Report) -> String {
     let server = &report.server;
     let mut section = Section::new("server");
@@ -250,6 +269,7 @@ fn server(report: &Report) -> String {
             ),
         );
     }
+    by_threads(&report.outcome.window, &mut section);
     for why in &server.missing {
         section.line("missing", why);
     }
@@ -259,6 +279,7 @@ fn server(report: &Report) -> String {
 fn generator(report: &Report) -> String {
     let outcome = &report.outcome;
     let mut section = Section::new("generator");
+    section.line("engine", report.offer.engine.label());
     let share = |part: std::time::Duration| {
         let whole = outcome.measured.as_secs_f64();
         if whole > 0.0 {

@@ -9,7 +9,7 @@ use wire::token::TokenKey;
 use super::chat::{INCARNATION, NAME};
 use super::fault::{Done, Fault, Script};
 use super::server::ReferenceServer;
-use crate::engine;
+use crate::engines::EngineName;
 use crate::grants_direct::{DirectGrants, DirectNode};
 use crate::outcome::Outcome;
 use crate::plan::{EngineOptions, Load, Plan, Preset, Watch};
@@ -45,7 +45,7 @@ static RUNS: AtomicU64 = AtomicU64::new(1);
 
 impl Case {
     /// Runs it once.
-    pub(super) fn run(&self) -> io::Result<(Outcome, Done)> {
+    pub(super) fn run(&self, engine: EngineName) -> io::Result<(Outcome, Done)> {
         let key = TokenKey::new(&[0x5e; 32]).expect("32 bytes are a key");
         let server = ReferenceServer::start(key.clone(), self.script)?;
         let node = DirectNode {
@@ -57,7 +57,7 @@ impl Case {
             read_at: server.started(),
         };
         let mut grants = DirectGrants::new(key, node);
-        let outcome = engine::run(&self.plan(), &mut grants, &Watch::default());
+        let outcome = engine.engine()(&self.plan(), &mut grants, &Watch::default());
         let done = server.finish();
         Ok((outcome?, done?))
     }

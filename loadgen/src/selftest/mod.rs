@@ -1,4 +1,4 @@
-//! The self-test: the engine against a server that does scripted wrongs, each of which must be reported exactly.
+//! The self-test: each engine against a server that does scripted wrongs, each of which must be reported exactly.
 //!
 //! In the *raw* cases the ledger sees every push as it comes, so that each fault shows as itself. In the others it sees
 //! what an application sees, as in every usual run: the client half has dropped repeats and pulled what was missing.
@@ -17,6 +17,7 @@ pub use case::Check;
 pub use fault::{Done, Fault, Script};
 pub use server::ReferenceServer;
 
+use crate::engines::EngineName;
 use crate::exit::Exit;
 use crate::plan::{EngineOptions, Load, Preset};
 use case::Case;
@@ -39,6 +40,8 @@ const STALL: Duration = Duration::from_millis(200);
 /// What came out of one case.
 #[derive(Clone, Debug)]
 pub struct CaseReport {
+    /// The engine that it ran with.
+    pub engine: EngineName,
     /// The case.
     pub name: &'static str,
     /// Messages that were acknowledged.
@@ -78,28 +81,30 @@ impl SelftestReport {
     }
 }
 
-/// Runs every case.
+/// Runs every case with every engine.
 ///
 /// # Errors
-/// When the engine or the reference server cannot run at all.
+/// When an engine or the reference server cannot run at all.
 pub fn selftest(scale: Scale) -> io::Result<SelftestReport> {
-    let cases = cases(scale).iter().map(|case| run(case, scale)).collect::<io::Result<_>>()?;
+    let cases = cases(scale);
+    let runs = EngineName::ALL.iter().flat_map(|engine| cases.iter().map(|case| (*engine, case)));
+    let cases = runs.map(|(engine, case)| run(engine, case, scale)).collect::<io::Result<_>>()?;
     Ok(SelftestReport { cases })
 }
 
-fn run(case: &Case, scale: Scale) -> io::Result<CaseReport> {
+fn run(engine: EngineName, case: &Case, scale: Scale) -> io::Result<CaseReport> {
     let is_timed = scale == Scale::Full && matches!(case.script.fault, Fault::Stall(_));
     let attempts = if is_timed { TIMING_ATTEMPTS } else { 1 };
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let (outcome, done) = case.run()?;
+        let (outcome, done) = case.run(engine)?;
         let mut checks = case.judge(&outcome, &done);
         if is_timed {
             checks.extend(case.judge_closed_form(&outcome, &done));
         }
         let (messages, struck) = (done.messages, done.struck);
-        let report = CaseReport { name: case.name, messages, struck, checks };
+        let report = CaseReport { engine, name: case.name, messages, struck, checks };
         if report.is_passed() || attempt >= attempts {
             return Ok(report);
         }
@@ -164,10 +169,11 @@ fn cases(scale: Scale) -> Vec<Case> {
 
 impl fmt::Display for SelftestReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<38}{:>10}{:>8}  verdict", "case", "messages", "faults")?;
+        writeln!(f, "{:<8}{:<38}{:>10}{:>8}  verdict", "engine", "case", "messages", "faults")?;
         for case in &self.cases {
             let verdict = if case.is_passed() { "exact" } else { "WRONG" };
-            writeln!(f, "{:<38}{:>10}{:>8}  {verdict}", case.name, case.messages, case.struck)?;
+            let (engine, CaseReport { name, messages, struck, .. }) = (case.engine.label(), case);
+            writeln!(f, "{engine:<8}{name:<38}{messages:>10}{struck:>8}  {verdict}")?;
             let timed = ["longest response, ms", "slow responses", "response p99, ms"];
             for check in &case.checks {
                 if !check.pass || timed.contains(&check.what) {
