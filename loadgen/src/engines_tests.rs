@@ -103,6 +103,7 @@ told_of_each_engine! {
     plans_that_contradict_themselves_are_refused
     bursts_are_said_at_once_and_count_one_by_one
     a_closed_loop_in_bursts_loses_nothing
+    connections_that_come_and_go_are_counted_as_logins
 }
 
 fn sources_are_used_in_turn_and_mixed_fleets_talk_both_ways(engine: EngineName) {
@@ -250,4 +251,15 @@ fn a_closed_loop_in_bursts_loses_nothing(engine: EngineName) {
     let (outcome, done) = run_against(engine, RIGHT, &plan);
     check_clean(&outcome, &done, 4);
     assert_eq!(outcome.ledger.sent % 16, 0);
+}
+
+fn connections_that_come_and_go_are_counted_as_logins(engine: EngineName) {
+    let mut plan = plan(Preset::Churn, 8, Load::None);
+    plan.duration = Duration::from_millis(300);
+    let (outcome, _) = run_against(engine, RIGHT, &plan);
+    assert_eq!((outcome.established, outcome.ledger), (8, LedgerTotals::default()));
+    // Everybody had come before the window began.
+    assert!(outcome.window.logins > 0);
+    assert!(outcome.disconnects.is_empty(), "{:?}", outcome.disconnects);
+    assert!(outcome.login_failures.is_empty(), "{:?}", outcome.login_failures);
 }

@@ -74,9 +74,6 @@ impl Offer {
                 "one connection has nobody to talk to: use --connections 2 or --preset idle",
             ));
         }
-        if args.preset == PresetName::Churn && args.engine != EngineName::Uring {
-            return Err(Refusal::usage("--preset churn needs --engine uring"));
-        }
         if args.duration.is_zero() {
             return Err(Refusal::usage("--duration must be above zero: nothing would be measured"));
         }

@@ -156,6 +156,9 @@ impl Poller<'_> {
         let is_back = std::mem::replace(&mut conn.was_ready, true);
         self.established += 1;
         self.recorder.connections(now_ns, u64::from(self.established));
+        if self.is_churning() {
+            return self.come_again(index, now_ns);
+        }
         self.set_first_beat(index, now_ns);
         if is_back {
             self.say_again(index, now_ns);

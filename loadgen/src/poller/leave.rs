@@ -5,7 +5,7 @@ use super::alarms::Alarm;
 use super::conn::Stage;
 use super::limits::{LOGIN_ATTEMPTS_MAX, LOGIN_WAIT_MS, LOGIN_WAIT_MS_MAX};
 use super::reason::Reason;
-use crate::plan::Phase;
+use crate::plan::{Phase, Preset};
 use crate::schedule::mix;
 
 impl Poller<'_> {
@@ -56,6 +56,22 @@ impl Poller<'_> {
         let draw = mix(u64::from(conn.life) << 32 | u64::from(index));
         let spread_ms = draw % (whole_ms / 2 + 1);
         Some(if was_ready { spread_ms } else { whole_ms / 2 + spread_ms })
+    }
+
+    /// Whether whoever has come goes again, to measure logins: while the load is on.
+    pub(super) fn is_churning(&self) -> bool {
+        self.plan.preset == Preset::Churn && matches!(self.phase, Phase::Warmup | Phase::Measured)
+    }
+
+    /// A ready connection closes its socket, as a client does that is switched off, and comes again at once.
+    pub(super) fn come_again(&mut self, index: u32, now_ns: u64) {
+        let conn = &mut self.conns[index as usize];
+        if conn.stage == Stage::Ready {
+            conn.hang_up();
+            conn.stage = Stage::Out;
+            self.established -= 1;
+            self.alarms.set(now_ns, Alarm::Ask { index });
+        }
     }
 
     /// Nothing more can be expected of this connection, and nothing is owed to it.

@@ -103,9 +103,11 @@ impl Poller<'_> {
         self.talk.begin(begin_ns, end_ns);
         if measured_ns > begin_ns {
             self.enter_phase(Phase::Warmup);
+            self.begin_churn(begin_ns);
             self.turn_until(measured_ns)?;
         }
         self.enter_phase(Phase::Measured);
+        self.begin_churn(measured_ns);
         let (used, spin_ns, before) = (Used::now(), self.spin_ns, self.counts()?);
         self.turn_until(end_ns)?;
         while !self.must_end_load() && !self.talk.is_over(self.clock.now_ns()) {
@@ -119,6 +121,13 @@ impl Poller<'_> {
         self.recorder.end_measured(over_ns);
         self.talk.end();
         Ok(())
+    }
+
+    /// Everybody who is there leaves for the first time, if that is the load.
+    fn begin_churn(&mut self, now_ns: u64) {
+        if self.is_churning() {
+            (0..self.plan.connections).for_each(|index| self.come_again(index, now_ns));
+        }
     }
 
     /// Everything counted so far, and what the server has used so far, if its process is known.
