@@ -116,7 +116,7 @@ impl Work for Timing {
                 self.wheel.arm(self.at, self.tick + AHEAD);
             }
             self.at = (self.at + 1) % TIMERS;
-            if self.at % 128 == 0 {
+            if self.at.is_multiple_of(128) {
                 self.tick += 1;
                 self.fired += self.wheel.expire(self.tick);
                 black_box(self.wheel.next_ns());

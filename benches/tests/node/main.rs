@@ -1,0 +1,131 @@
+//! A whole node in this process, its shards' heap watched and its system calls counted, while clients talk through
+//! sockets: what is gated here does not depend on how fast the machine is.
+
+mod clients;
+mod node;
+
+use benches::heap::Counting;
+use conn_server::driver::DriverKind;
+
+use self::clients::{Crowd, Talk};
+use self::node::TestNode;
+
+#[global_allocator]
+static HEAP: Counting = Counting;
+
+/// Messages after which a shard has forgotten its first ones.
+const WARM_UP: usize = chat::limits::RECENT_MAX + 8192;
+
+/// Warms the node up, then asserts that so many rounds of a talk take nothing from the heap of any shard.
+fn check_steady(node: &TestNode, crowd: &mut Crowd, talk: Talk, rounds: usize) {
+    for _ in 0..4 {
+        crowd.round(node, talk);
+    }
+    // What a question costs by itself: the snapshot is on the heap.
+    let asked = node.allocations();
+    let question = node.allocations() - asked;
+    let before = node.allocations();
+    let mut messages = 0;
+    for _ in 0..rounds {
+        messages += crowd.round(node, talk);
+    }
+    let taken = node.allocations() - before - question;
+    assert_eq!(
+        taken,
+        0,
+        "{talk:?} on {:?}: {taken} allocations for {messages} messages on the shards' threads: take the memory from a \
+         pool, or keep a buffer's capacity",
+        node.driver()
+    );
+}
+
+fn steady_traffic_allocates_nothing(driver: DriverKind, shards: u16) {
+    if !node::is_available(driver) {
+        return;
+    }
+    let node = TestNode::start(driver, shards, 1000);
+    let mut crowd = Crowd::login(&node, 64);
+    crowd.join(&node, 5);
+    let burst = Talk::Private { burst: 16 };
+    for _ in 0..(WARM_UP * usize::from(shards)).div_ceil(64 * 16) {
+        crowd.round(&node, burst);
+    }
+    check_steady(&node, &mut crowd, burst, 8);
+    check_steady(&node, &mut crowd, Talk::Private { burst: 1 }, 32);
+    check_steady(&node, &mut crowd, Talk::Room { room: 5, messages: 4 }, 32);
+    check_steady(&node, &mut crowd, Talk::Heartbeats, 32);
+    drop(crowd);
+    node.stop();
+}
+
+#[test]
+fn steady_traffic_allocates_nothing_on_uring() {
+    steady_traffic_allocates_nothing(DriverKind::Uring, 1);
+}
+
+#[test]
+fn steady_traffic_allocates_nothing_on_epoll() {
+    steady_traffic_allocates_nothing(DriverKind::Epoll, 1);
+}
+
+#[test]
+fn steady_traffic_between_two_shards_allocates_nothing() {
+    steady_traffic_allocates_nothing(DriverKind::Uring, 2);
+}
+
+/// 256 messages wait, one of each connection: what the ring needs for all of them is a handful of system calls. No more
+/// than a tenth of one per message is promised.
+#[test]
+fn a_loaded_ring_enters_the_kernel_seldom() {
+    const CONNECTIONS: usize = 256;
+    const ROUNDS: usize = 50;
+    if !node::is_available(DriverKind::Uring) {
+        return;
+    }
+    let node = TestNode::start(DriverKind::Uring, 1, 1000);
+    let mut crowd = Crowd::login(&node, CONNECTIONS);
+    let talk = Talk::Private { burst: 1 };
+    crowd.round(&node, talk);
+    let before = node.enters();
+    for _ in 0..ROUNDS {
+        crowd.round(&node, talk);
+    }
+    let enters = node.enters() - before;
+    let messages = (CONNECTIONS * ROUNDS) as u64;
+    println!("{enters} enters for {messages} messages");
+    assert!(
+        enters * 10 <= messages,
+        "{enters} enters for {messages} messages that were waiting: submissions of a turn no longer go in one call"
+    );
+    drop(crowd);
+    node.stop();
+}
+
+/// What a session costs on the heap of its shard: the difference between nodes of two sizes, so that what a node takes
+/// once is not in it. The node's driver, its tables and what messages and rooms leave behind are.
+#[test]
+fn a_session_that_has_lived_is_small() {
+    const BYTES_MAX: i64 = 320;
+    if !node::is_available(DriverKind::Uring) {
+        return;
+    }
+    let live = |sessions: u32| {
+        let node = TestNode::start(DriverKind::Uring, 1, sessions);
+        let mut crowd = Crowd::login(&node, sessions as usize);
+        crowd.join_rooms_of(&node, 100);
+        for _ in 0..16 {
+            crowd.round(&node, Talk::Private { burst: 1 });
+        }
+        let bytes = node.live_bytes();
+        drop(crowd);
+        node.stop();
+        bytes
+    };
+    let (few, many) = (1000, 4000);
+    let each = (live(many) - live(few)) / i64::from(many - few);
+    println!("{each} bytes of heap per session");
+    assert!(
+        each <= BYTES_MAX,
+        "{each} bytes of heap per session, {BYTES_MAX} at most: see chat::limits::IDLE_SESSION_BYTES and the driver's slots"
+    );
+}
