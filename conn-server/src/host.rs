@@ -8,8 +8,8 @@ use chat::{Effects, Now, Shard};
 use wire::ShardId;
 
 use crate::clock::{Clock, TurnClock};
-use crate::limits::{MESSAGES_PER_TURN_MAX, POST_RETRY};
-use crate::mesh::{Inbox, Message, StoreSender};
+use crate::limits::{MAIL_BYTES_PER_TURN_MAX, MESSAGES_PER_TURN_MAX, POST_RETRY};
+use crate::mesh::{Inbox, Message, Order, StoreSender};
 use crate::postbox::Postbox;
 use crate::stats::{IoCounters, LagHistogram, ShardSnapshot};
 
@@ -114,9 +114,17 @@ impl Host {
         {
             self.lateness.record(self.now.mono.since(due));
         }
+        self.follow_orders();
+        let mut mail_bytes = 0;
         for _ in 0..MESSAGES_PER_TURN_MAX {
             let Some(message) = self.inbox.take() else { break };
+            if let Message::Mail(batch) = &message {
+                mail_bytes += batch.len();
+            }
             self.take_message(message);
+            if mail_bytes >= MAIL_BYTES_PER_TURN_MAX {
+                break;
+            }
         }
         if self.postbox.has_lost() {
             for outcome in self.postbox.take_lost() {
@@ -139,14 +147,21 @@ impl Host {
             }
             Message::Snapshot(reply) => reply(Box::new(self.snapshot())),
             Message::Open if self.phase == Phase::Starting => self.phase = Phase::Serving,
-            Message::Drain { deadline }
+            Message::Open | Message::Look => {}
+        }
+    }
+
+    /// Ends as it was told to. An order does not stand in line behind mail.
+    fn follow_orders(&mut self) {
+        match self.inbox.take_order() {
+            Some(Order::Drain { deadline })
                 if matches!(self.phase, Phase::Starting | Phase::Serving) =>
             {
                 self.phase = Phase::Draining { deadline };
                 self.shard.handle_drain(self.now, &mut self.fx);
             }
-            Message::Open | Message::Drain { .. } | Message::Look => {}
-            Message::Abort => self.phase = Phase::Over(End::Aborted),
+            Some(Order::Drain { .. }) | None => {}
+            Some(Order::Abort) => self.phase = Phase::Over(End::Aborted),
         }
     }
 

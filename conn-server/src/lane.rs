@@ -72,8 +72,8 @@ impl StoreLane {
         self.batches.is_empty()
     }
 
-    /// Answers a shard, waking it if it sleeps; waits while its inbox is full. `batch` is what the requests came in: the
-    /// shard uses its memory again. `false` if the shard has ended.
+    /// Answers a shard, waking it if it sleeps. Never waits, whatever that shard does. `batch` is what the requests came
+    /// in: the shard uses its memory again. `false` if the shard has ended.
     pub fn answer(
         &self,
         shard: ShardId,
@@ -81,6 +81,6 @@ impl StoreLane {
         mut batch: StoreBatch,
     ) -> bool {
         batch.clear();
-        self.mesh.post_waiting(shard, Message::Stored { outcomes, spare: batch })
+        self.mesh.answer(shard, Message::Stored { outcomes, spare: batch })
     }
 }

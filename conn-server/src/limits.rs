@@ -9,6 +9,13 @@ pub const EVENTS_PER_TURN_MAX: usize = 512;
 /// Messages taken from a shard's inbox in one turn: one batch of each peer of a 64-shard node, and its store outcomes.
 pub const MESSAGES_PER_TURN_MAX: usize = 128;
 
+/// Mail handled in one turn: what one send of a connection takes along, so that a shard that has much to catch up with does
+/// not close readers for its own delay. About 500 texts: as much as the events of a turn.
+pub const MAIL_BYTES_PER_TURN_MAX: usize = chat::limits::TRANSMIT_BYTES_MAX;
+
+/// Mail for a full inbox is merged up to this much per batch, so that its receiver can take it in turns.
+pub const KEPT_BATCH_BYTES_MAX: usize = MAIL_BYTES_PER_TURN_MAX;
+
 /// Messages that wait in a shard's inbox. A peer posts at most one batch per turn and merges while this is full, so the
 /// bound costs latency and never mail.
 pub const INBOX_MESSAGES_MAX: usize = 1024;
@@ -94,6 +101,13 @@ pub const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long teardown waits for completions before it asks again for what is left to be cancelled.
 pub const TEARDOWN_STEP: Duration = Duration::from_millis(100);
 
+/// How much longer than its deadline the end of a drain may take before a shard that has heard of it and does not end is
+/// left behind: the teardown of its driver, and then some.
+pub const END_GRACE: Duration = Duration::from_secs(15);
+
+/// How often the end of a node is looked for while nobody has asked for it.
+pub const END_LOOK: Duration = Duration::from_secs(1);
+
 /// How long a node waits for its shards to set their drivers up.
 pub const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -115,4 +129,5 @@ pub const CONTROL_END_TIMEOUT: Duration = Duration::from_secs(10);
 const _: () = assert!(EPOLL_READ_BYTES <= chat::limits::RECEIVE_BYTES_MAX);
 const _: () = assert!(SEND_SLICES >= chat::limits::TRANSMIT_SLICES_MAX);
 const _: () = assert!(INBOX_MESSAGES_MAX >= MESSAGES_PER_TURN_MAX);
+const _: () = assert!(END_GRACE.as_secs() > TEARDOWN_TIMEOUT.as_secs());
 const _: () = assert!(FILE_SLACK >= 2 * chat::limits::SHED_MAX);

@@ -3,14 +3,18 @@
 //! The only file with atomics. A shard posts at most one message per turn to each peer, never blocks and never drops: a
 //! full inbox gives the message back (see `postbox`). The receiver is woken only if it said that it is about to sleep,
 //! which costs the sender one load otherwise.
+//!
+//! A shard's thread may stand still for any time. So what must reach the others all the same does not stand in line
+//! behind its mail: orders to end are a number that every shard looks at, and the store's answers have a queue of their
+//! own, which the core's credit bounds.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use chat::{MailBatch, StoreBatch, StoreOutcome};
-use crossbeam::queue::ArrayQueue;
+use crossbeam::queue::{ArrayQueue, SegQueue};
 use crossbeam::utils::CachePadded;
 use rustix::event::{EventfdFlags, eventfd};
 use wire::ShardId;
@@ -38,15 +42,34 @@ pub enum Message {
     Snapshot(SnapshotReply),
     /// Every shard is ready: begin to accept.
     Open,
+    /// Something that the shards share has changed: look again.
+    Look,
+}
+
+/// What all shards are told to do. An abort is not taken back, and of several drains the first counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
     /// Stop accepting, let every connection finish, end by the deadline (of the node's monotonic clock).
     Drain {
         /// When to give up on what is left.
         deadline: chat::Instant,
     },
-    /// Something that the shards share has changed: look again.
-    Look,
     /// End now.
     Abort,
+}
+
+impl Order {
+    /// No order.
+    const NONE: u64 = 0;
+    const ABORT: u64 = u64::MAX;
+
+    const fn from_code(code: u64) -> Option<Self> {
+        match code {
+            Self::NONE => None,
+            Self::ABORT => Some(Self::Abort),
+            ns => Some(Self::Drain { deadline: chat::Instant(ns) }),
+        }
+    }
 }
 
 impl std::fmt::Debug for Message {
@@ -56,9 +79,7 @@ impl std::fmt::Debug for Message {
             Self::Stored { .. } => "Stored",
             Self::Snapshot(_) => "Snapshot",
             Self::Open => "Open",
-            Self::Drain { .. } => "Drain",
             Self::Look => "Look",
-            Self::Abort => "Abort",
         })
     }
 }
@@ -76,9 +97,13 @@ pub enum PostError {
 #[derive(Debug)]
 struct Station {
     inbox: ArrayQueue<Message>,
+    /// Answers of the store: never more than the requests that the shard's core has credit for.
+    answers: SegQueue<Message>,
     /// Set by the shard before it sleeps, cleared by whoever wakes it.
     is_asleep: CachePadded<AtomicBool>,
     is_gone: AtomicBool,
+    /// The last order that the shard has taken.
+    order_heard: AtomicU64,
     wake: OwnedFd,
 }
 
@@ -86,6 +111,8 @@ struct Station {
 #[derive(Debug)]
 pub struct Mesh {
     stations: Vec<Station>,
+    /// What the shards are told to do, as [`Order`] encodes it.
+    order: CachePadded<AtomicU64>,
     /// Shards that accept at the common port.
     accepting: AtomicU32,
     /// One of them is full and stays only because it is the last.
@@ -104,14 +131,17 @@ impl Mesh {
             .map(|_| {
                 Ok(Station {
                     inbox: ArrayQueue::new(INBOX_MESSAGES_MAX),
+                    answers: SegQueue::new(),
                     is_asleep: CachePadded::new(AtomicBool::new(false)),
                     is_gone: AtomicBool::new(false),
+                    order_heard: AtomicU64::new(Order::NONE),
                     wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
                 })
             })
             .collect::<io::Result<_>>()?;
         Ok(Arc::new(Self {
             stations,
+            order: CachePadded::new(AtomicU64::new(Order::NONE)),
             accepting: AtomicU32::new(0),
             is_last_full: AtomicBool::new(false),
             drained: AtomicU32::new(0),
@@ -136,10 +166,7 @@ impl Mesh {
             return Err(PostError::Gone);
         }
         station.inbox.push(message).map_err(PostError::Full)?;
-        // Pairs with the fence in `Inbox::may_sleep`: either that shard sees this message, or this thread sees that it
-        // is asleep.
-        fence(Ordering::SeqCst);
-        Ok(station.is_asleep.load(Ordering::Relaxed) && station.wake())
+        Ok(station.wake_if_asleep())
     }
 
     /// Posts a message and waits while the inbox is full. For threads that may wait: never called by a shard.
@@ -155,11 +182,59 @@ impl Mesh {
         }
     }
 
+    /// Gives a shard an answer of the store. Never waits: there are no more answers than requests. `false` if the shard
+    /// has ended.
+    pub(crate) fn answer(&self, to: ShardId, answer: Message) -> bool {
+        let Some(station) = self.stations.get(usize::from(to.0)) else { return false };
+        if station.is_gone.load(Ordering::Acquire) {
+            return false;
+        }
+        station.answers.push(answer);
+        station.wake_if_asleep();
+        true
+    }
+
+    /// Tells all shards to end, however full their inboxes are.
+    pub(crate) fn give(&self, order: Order) {
+        match order {
+            Order::Abort => self.order.store(Order::ABORT, Ordering::Release),
+            Order::Drain { deadline: chat::Instant(ns) } => {
+                let code = ns.clamp(Order::NONE + 1, Order::ABORT - 1);
+                // An earlier order stands.
+                let _ = self.order.compare_exchange(
+                    Order::NONE,
+                    code,
+                    Ordering::Release,
+                    Ordering::Relaxed,
+                );
+            }
+        }
+        for station in &self.stations {
+            station.wake_if_asleep();
+        }
+    }
+
+    /// What the shards have been told to do.
+    pub(crate) fn order(&self) -> Option<Order> {
+        Order::from_code(self.order.load(Ordering::Acquire))
+    }
+
+    /// Whether a shard has taken the last order.
+    pub(crate) fn has_heard(&self, shard: ShardId) -> bool {
+        let order = self.order.load(Ordering::Acquire);
+        let station = self.stations.get(usize::from(shard.0));
+        station.is_some_and(|station| station.order_heard.load(Ordering::Acquire) == order)
+    }
+
     /// The receiving side of a shard, which that shard's thread owns; `None` if there is no such shard.
     #[must_use]
     pub fn inbox(self: &Arc<Self>, shard: ShardId) -> Option<Inbox> {
         let index = usize::from(shard.0);
-        (index < self.stations.len()).then(|| Inbox { mesh: Arc::clone(self), index })
+        (index < self.stations.len()).then(|| Inbox {
+            mesh: Arc::clone(self),
+            index,
+            order_seen: Order::NONE,
+        })
     }
 
     /// A shard begins to accept at the common port. If a full one stayed there only as the last, it may go now.
@@ -211,6 +286,14 @@ impl Mesh {
 }
 
 impl Station {
+    /// To be called after something was put there for the shard. `true` if it had to be woken.
+    fn wake_if_asleep(&self) -> bool {
+        // Pairs with the fence in `Inbox::may_sleep`: either that shard sees what was put there, or this thread sees
+        // that it is asleep.
+        fence(Ordering::SeqCst);
+        self.is_asleep.load(Ordering::Relaxed) && self.wake()
+    }
+
     /// Wakes the shard unless somebody else just did.
     fn wake(&self) -> bool {
         if !self.is_asleep.swap(false, Ordering::AcqRel) {
@@ -227,6 +310,8 @@ impl Station {
 pub struct Inbox {
     mesh: Arc<Mesh>,
     index: usize,
+    /// The last order that was taken.
+    order_seen: u64,
 }
 
 impl Inbox {
@@ -234,23 +319,37 @@ impl Inbox {
         &self.mesh.stations[self.index]
     }
 
-    /// The oldest message.
+    /// The oldest answer of the store, or else the oldest message.
     #[must_use]
     pub fn take(&self) -> Option<Message> {
-        self.station().inbox.pop()
+        let station = self.station();
+        station.answers.pop().or_else(|| station.inbox.pop())
     }
 
+    /// What all shards were told since this was last called.
+    pub(crate) fn take_order(&mut self) -> Option<Order> {
+        let code = self.mesh.order.load(Ordering::Acquire);
+        if code == self.order_seen {
+            return None;
+        }
+        self.order_seen = code;
+        self.station().order_heard.store(code, Ordering::Release);
+        Order::from_code(code)
+    }
+
+    /// Whether neither a message nor an answer is there.
     pub(crate) fn is_empty(&self) -> bool {
-        self.station().inbox.is_empty()
+        let station = self.station();
+        station.inbox.is_empty() && station.answers.is_empty()
     }
 
-    /// Says that this shard is about to sleep; `false` if it must not, because mail has come.
+    /// Says that this shard is about to sleep; `false` if it must not, because something has come.
     pub(crate) fn may_sleep(&self) -> bool {
         let station = self.station();
         station.is_asleep.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `Mesh::post`.
+        // Pairs with the fence in `Station::wake_if_asleep`.
         fence(Ordering::SeqCst);
-        if station.inbox.is_empty() {
+        if self.is_empty() && self.mesh.order.load(Ordering::Relaxed) == self.order_seen {
             return true;
         }
         self.woke();
@@ -296,11 +395,11 @@ mod tests {
             mesh.post(ShardId(0), Message::Open).unwrap();
         }
         assert!(matches!(
-            mesh.post(ShardId(0), Message::Abort),
-            Err(PostError::Full(Message::Abort))
+            mesh.post(ShardId(0), Message::Look),
+            Err(PostError::Full(Message::Look))
         ));
         assert!(matches!(inbox.take(), Some(Message::Open)));
-        mesh.post(ShardId(0), Message::Abort).unwrap();
+        mesh.post(ShardId(0), Message::Look).unwrap();
         drop(inbox);
         assert!(matches!(mesh.post(ShardId(0), Message::Open), Err(PostError::Gone)));
     }

@@ -1,13 +1,14 @@
 //! A shard's sending side: puts the turn's mail and store requests on their way, keeps what cannot go yet, and uses
 //! emptied batches again. Never blocks, never drops; order per receiver is kept because what is kept goes first.
 
+use std::collections::VecDeque;
 use std::mem;
 
 use chat::{Effects, MailBatch, StoreBatch, StoreFault, StoreOutcome, StoreRequest, Ticket};
 use crossbeam::channel::TrySendError;
 use wire::ShardId;
 
-use crate::limits::{SPARE_BATCH_BYTES_MAX, SPARE_BATCHES_MAX};
+use crate::limits::{KEPT_BATCH_BYTES_MAX, SPARE_BATCH_BYTES_MAX, SPARE_BATCHES_MAX};
 use crate::mesh::{Mesh, Message, PostError, StoreMail, StoreSender};
 use crate::stats::IoCounters;
 
@@ -15,8 +16,9 @@ use crate::stats::IoCounters;
 #[derive(Debug)]
 pub(crate) struct Postbox {
     shard: ShardId,
-    /// Per peer, what its full inbox did not take.
-    kept: Vec<Option<MailBatch>>,
+    /// Per peer, what its full inbox did not take, in order. The core's credit bounds its bytes.
+    kept: Vec<VecDeque<MailBatch>>,
+    /// Peers with something kept.
     kept_count: usize,
     spares: Vec<MailBatch>,
     /// `None` if the node has no store, or lost it.
@@ -31,7 +33,7 @@ impl Postbox {
     pub(crate) fn new(shard: ShardId, shards: u16, store: Option<StoreSender>) -> Self {
         Self {
             shard,
-            kept: (0..shards).map(|_| None).collect(),
+            kept: (0..shards).map(|_| VecDeque::new()).collect(),
             kept_count: 0,
             spares: Vec::new(),
             store,
@@ -84,7 +86,7 @@ impl Postbox {
     }
 
     fn is_kept(&self, peer: ShardId) -> bool {
-        self.kept.get(usize::from(peer.0)).is_some_and(Option::is_some)
+        self.kept.get(usize::from(peer.0)).is_some_and(|kept| !kept.is_empty())
     }
 
     fn post_mail(
@@ -94,30 +96,42 @@ impl Postbox {
         lane: &mut MailBatch,
         counters: &mut IoCounters,
     ) {
-        let Some(place) = self.kept.get_mut(usize::from(peer.0)) else { return };
-        let batch = match place.take() {
-            Some(mut kept) => {
-                self.kept_count -= 1;
-                kept.merge(lane);
-                kept
-            }
-            None => {
-                let spare = self.spares.pop().unwrap_or_else(|| MailBatch::new(self.shard));
-                mem::replace(lane, spare)
-            }
-        };
-        match mesh.post(peer, Message::Mail(batch)) {
-            Ok(woken) => {
-                counters.mail_posts += 1;
-                counters.wakes_sent += u64::from(woken);
-            }
-            Err(PostError::Full(Message::Mail(batch))) => {
-                counters.mail_kept += 1;
+        if !self.is_kept(peer) {
+            let spare = self.spares.pop().unwrap_or_else(|| MailBatch::new(self.shard));
+            let batch = mem::replace(lane, spare);
+            if let Some(batch) = post_batch(mesh, peer, batch, counters) {
                 self.kept_count += 1;
-                *place = Some(batch);
+                self.keep(peer, batch);
             }
-            // The peer has ended, which it does only when the whole node does.
-            Err(PostError::Full(_) | PostError::Gone) => {}
+            return;
+        }
+        self.merge(peer, lane);
+        while let Some(batch) = self.kept.get_mut(usize::from(peer.0)).and_then(VecDeque::pop_front)
+        {
+            if let Some(batch) = post_batch(mesh, peer, batch, counters) {
+                self.keep(peer, batch);
+                return;
+            }
+        }
+        self.kept_count -= 1;
+    }
+
+    /// Puts a batch back in front of what is kept for a peer.
+    fn keep(&mut self, peer: ShardId, batch: MailBatch) {
+        if let Some(kept) = self.kept.get_mut(usize::from(peer.0)) {
+            kept.push_front(batch);
+        }
+    }
+
+    /// Puts a lane behind what is kept for a peer.
+    fn merge(&mut self, peer: ShardId, lane: &mut MailBatch) {
+        let Some(kept) = self.kept.get_mut(usize::from(peer.0)) else { return };
+        match kept.back_mut() {
+            Some(last) if last.len() + lane.len() <= KEPT_BATCH_BYTES_MAX => last.merge(lane),
+            Some(_) | None => {
+                let spare = self.spares.pop().unwrap_or_else(|| MailBatch::new(self.shard));
+                kept.push_back(mem::replace(lane, spare));
+            }
         }
     }
 
@@ -151,6 +165,29 @@ impl Postbox {
         let busy =
             |request| StoreOutcome { ticket: ticket(request), result: Err(StoreFault::Busy) };
         self.lost.extend(batch.requests.iter().map(busy));
+    }
+}
+
+/// Posts one batch; gives it back if the inbox is full.
+fn post_batch(
+    mesh: &Mesh,
+    peer: ShardId,
+    batch: MailBatch,
+    counters: &mut IoCounters,
+) -> Option<MailBatch> {
+    match mesh.post(peer, Message::Mail(batch)) {
+        Ok(woken) => {
+            counters.mail_posts += 1;
+            counters.wakes_sent += u64::from(woken);
+            counters.wakes_spared += u64::from(!woken);
+            None
+        }
+        Err(PostError::Full(Message::Mail(batch))) => {
+            counters.mail_kept += 1;
+            Some(batch)
+        }
+        // The peer has ended, which it does only when the whole node does.
+        Err(PostError::Full(_) | PostError::Gone) => None,
     }
 }
 

@@ -10,7 +10,7 @@ use store::Options;
 use crate::args::Args;
 use crate::control::{Control, ControlSeat, StoreWatch, Subject};
 use crate::process::ProcessFigures;
-use crate::server::{Node, NodeHandle, NodeInfo, Outcome, ServerConfig, shards};
+use crate::server::{Node, NodeError, NodeHandle, NodeInfo, Outcome, ServerConfig, shards};
 use crate::signals::SignalWatch;
 use crate::store_lane::{OpenStore, StoreService};
 
@@ -107,7 +107,9 @@ impl Running {
     pub fn wait(self) -> anyhow::Result<()> {
         let Self { node, store, control, .. } = self;
         let outcome = node.join();
-        if let Some(store) = store {
+        // A shard that stands still never lets go of the store: what was acknowledged is committed all the same.
+        let is_stuck = matches!(outcome, Err(NodeError::Stuck(_)));
+        if let Some(store) = store.filter(|_| !is_stuck) {
             store.join();
         }
         control.end();

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use chat::Durability;
+use crossbeam::channel::{self, RecvTimeoutError};
 use wire::ShardId;
 
 use crate::clock::Clock;
@@ -19,9 +20,9 @@ use crate::driver::uring::UringIo;
 use crate::driver::{DriverKind, DriverReport, choose, epoll, monoio, tokio_uring, uring};
 pub use crate::host::End;
 use crate::host::Host;
-use crate::limits::START_TIMEOUT;
+use crate::limits::{END_GRACE, END_LOOK, START_TIMEOUT};
 use crate::listener::{Listeners, shard_port};
-use crate::mesh::{Mesh, Message, StoreLane, StoreSender};
+use crate::mesh::{Mesh, Message, Order, StoreLane, StoreSender};
 use crate::sizing::{HostFacts, Sizing, plan};
 use crate::stats::ShardSnapshot;
 
@@ -42,6 +43,12 @@ pub enum NodeError {
     /// A shard panicked: a bug. The others were ended.
     #[error("shard {0} panicked (a bug: please report it with the log)")]
     Panicked(u16),
+    /// Shards did not end when they were told to. Their threads go on until the process ends.
+    #[error(
+        "shards {0:?} stand still and did not end as told: what was acknowledged is safe, their connections are cut; end \
+         the process"
+    )]
+    Stuck(Vec<u16>),
 }
 
 impl NodeError {
@@ -105,25 +112,28 @@ impl NodeHandle {
     /// No new connections; every connection gets what is queued and a goodbye; then the shards end. Idempotent.
     pub fn drain(&self) {
         let deadline = self.clock.mono() + self.drain_timeout;
-        self.tell(|| Message::Drain { deadline });
+        self.mesh.give(Order::Drain { deadline });
     }
 
     /// Ends the shards at once.
     pub fn abort(&self) {
-        self.tell(|| Message::Abort);
-    }
-
-    fn tell(&self, message: impl Fn() -> Message) {
-        for shard in 0..self.mesh.shards() {
-            // A shard that has ended needs no telling.
-            let _ = self.mesh.post_waiting(ShardId(shard), message());
-        }
+        self.mesh.give(Order::Abort);
     }
 
     /// Asks every shard for a snapshot without waiting; `reply` is called on the shards' threads, once per shard that
-    /// still runs, and must not block.
+    /// still runs, and must not block. It is dropped for a shard whose inbox is full: that one is far from answering.
     pub fn request_snapshots(&self, reply: impl Fn(Box<ShardSnapshot>) + Clone + Send + 'static) {
-        self.tell(|| Message::Snapshot(Box::new(reply.clone())));
+        for shard in 0..self.mesh.shards() {
+            let _ = self.mesh.post(ShardId(shard), Message::Snapshot(Box::new(reply.clone())));
+        }
+    }
+
+    /// Has the shards accept.
+    fn open(&self) {
+        for shard in 0..self.mesh.shards() {
+            // A shard that has ended needs no telling.
+            let _ = self.mesh.post_waiting(ShardId(shard), Message::Open);
+        }
     }
 
     /// The snapshots of all shards that answer in time, in order.
@@ -145,11 +155,16 @@ impl NodeHandle {
     }
 }
 
+/// What is never said.
+enum Never {}
+
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
     handle: NodeHandle,
     threads: Vec<thread::JoinHandle<io::Result<End>>>,
+    /// Disconnected when every thread has ended.
+    running: channel::Receiver<Never>,
 }
 
 /// One shard's settings on their way to its thread.
@@ -204,8 +219,9 @@ impl Node {
             drain_timeout: config.drain_timeout,
             info: Arc::new(info),
         };
-        let mut node = Self { handle, threads: Vec::new() };
-        let started = node.spawn(config, &listeners, store);
+        let (runs, running) = channel::bounded(0);
+        let mut node = Self { handle, threads: Vec::new(), running };
+        let started = node.spawn(config, &listeners, store, runs);
         drop(listeners);
         match started {
             Ok(()) => Ok((node, lane)),
@@ -224,14 +240,20 @@ impl Node {
         self.handle.clone()
     }
 
-    /// Waits for all shards to end, which they do after a drain or an abort.
+    /// Waits for all shards to end, which they do after a drain or an abort; for one that stands still no longer than
+    /// about a second after the deadline.
     ///
     /// # Errors
-    /// If a shard's driver failed or a shard panicked; the other shards are ended then.
+    /// If a shard's driver failed, panicked or did not end; the other shards are ended then.
     pub fn join(self) -> Result<Outcome, NodeError> {
+        let has_ended = self.wait_ended();
         let mut outcome = Outcome::Drained;
-        let mut failed = None;
+        let (mut failed, mut stuck) = (None, Vec::new());
         for (shard, thread) in (0u16..).zip(self.threads) {
+            if !has_ended && !thread.is_finished() {
+                stuck.push(shard);
+                continue;
+            }
             let failure = match thread.join() {
                 Ok(Ok(end)) => {
                     outcome = outcome.and(end);
@@ -242,7 +264,35 @@ impl Node {
             };
             failed.get_or_insert(failure);
         }
+        if !stuck.is_empty() {
+            failed.get_or_insert(NodeError::Stuck(stuck));
+        }
         failed.map_or(Ok(outcome), Err)
+    }
+
+    /// Waits until every thread has ended; `false` if one did not although its time was over.
+    fn wait_ended(&self) -> bool {
+        let mut waits: Option<(Order, chat::Instant)> = None;
+        // Nobody sends: each thread holds its end of the channel for as long as it runs.
+        while let Err(RecvTimeoutError::Timeout) = self.running.recv_timeout(END_LOOK) {
+            let Some(order) = self.handle.mesh.order() else { continue };
+            let now = self.handle.clock.mono();
+            let end = match (order, waits) {
+                (_, Some((given, end))) if given == order => end,
+                (Order::Drain { deadline }, _) => deadline,
+                (Order::Abort, _) => now,
+            };
+            waits = Some((order, end));
+            // Who has not even heard of it by then stands still; who has may be busy with its driver's teardown.
+            let running = (0..).zip(&self.threads).filter(|(_, thread)| !thread.is_finished());
+            let mesh = &self.handle.mesh;
+            let are_deaf =
+                running.map(|(shard, _)| shard).all(|shard| !mesh.has_heard(ShardId(shard)));
+            if now > end && are_deaf || now > end + END_GRACE {
+                return false;
+            }
+        }
+        true
     }
 
     fn spawn(
@@ -250,6 +300,7 @@ impl Node {
         config: &ServerConfig,
         listeners: &Listeners,
         store: Option<StoreSender>,
+        runs: channel::Sender<Never>,
     ) -> Result<(), NodeError> {
         let info = Arc::clone(&self.handle.info);
         let cores = cores(&config.pinning)?;
@@ -266,10 +317,11 @@ impl Node {
                 io: UringIo { listeners, config: config.uring, files },
                 core: (!cores.is_empty()).then(|| cores[usize::from(shard) % cores.len()]),
             };
-            let (ready, handle) = (ready.clone(), self.handle.clone());
+            let (ready, handle, runs) = (ready.clone(), self.handle.clone(), runs.clone());
             let thread = thread::Builder::new()
                 .name(format!("rl-shard-{shard}"))
                 .spawn(move || {
+                    let _runs = runs;
                     let guard = AbortOthers(handle);
                     let ended = run_shard(seat, || {
                         // The starter has given up: then its abort is on the way.
@@ -283,14 +335,14 @@ impl Node {
                 .map_err(NodeError::system("starting a shard's thread"))?;
             self.threads.push(thread);
         }
-        drop(ready);
+        drop((ready, runs));
         for _ in 0..info.sizing.shards {
             // An early end of the channel is a shard that failed: `join` has its error.
             if waiting.recv_timeout(START_TIMEOUT).is_err() {
                 return Err(self.start_failure());
             }
         }
-        self.handle.tell(|| Message::Open);
+        self.handle.open();
         Ok(())
     }
 
@@ -298,7 +350,8 @@ impl Node {
     fn start_failure(&mut self) -> NodeError {
         self.handle.abort();
         let threads = std::mem::take(&mut self.threads);
-        let failed = Self { handle: self.handle.clone(), threads }.join();
+        let running = std::mem::replace(&mut self.running, channel::never());
+        let failed = Self { handle: self.handle.clone(), threads, running }.join();
         failed.err().unwrap_or_else(|| {
             NodeError::Config("a shard did not become ready in time: the host is overloaded".into())
         })

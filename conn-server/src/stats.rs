@@ -55,6 +55,8 @@ io_counters! {
     wake_ups,
     /// Wake-ups sent to other shards.
     wakes_sent,
+    /// Mail batches whose receiver was awake, or just woken by another: no wake-up was needed.
+    wakes_spared,
     /// Mail batches posted.
     mail_posts,
     /// Times a peer's inbox was full and its mail was kept.

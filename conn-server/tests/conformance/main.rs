@@ -15,6 +15,7 @@ mod reading;
 mod ring_client;
 mod shards;
 mod shedding;
+mod stopped;
 
 use std::io::Write;
 
@@ -104,12 +105,18 @@ conformance! {
     closing::slots_are_reused_without_mixing_streams,
     shedding::a_full_shard_sheds_and_accepts_again,
     shedding::a_full_shard_leaves_the_common_port_to_the_others,
+    shedding::who_is_told_that_the_node_is_full_takes_nobodys_place,
     draining::queued_data_is_written_before_the_end,
     draining::a_drain_ends_at_its_deadline,
     draining::an_abort_ends_at_once,
     draining::a_draining_node_refuses_new_clients,
     shards::texts_cross_shards_in_order,
     shards::the_common_port_is_shared,
+    stopped::the_others_go_on_and_nothing_is_lost,
+    stopped::the_store_answers_the_others,
+    stopped::a_drain_ends_without_it,
+    stopped::an_abort_ends_without_it,
+    stopped::much_behind_a_login_waits_for_the_home,
     capacity::buffers_run_out_and_come_back needs buffer_ring,
     capacity::a_tiny_completion_queue_loses_nothing needs sized_queues,
     capacity::thirty_thousand_connections_in_one_process needs direct_descriptors,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use chat::Durability;
 use conn_server::driver::{DriverKind, IoChoice};
 use conn_server::mesh::StoreLane;
-use conn_server::server::{Node, NodeHandle, Outcome, ServerConfig};
+use conn_server::server::{Node, NodeError, NodeHandle, Outcome, ServerConfig};
 use conn_server::sizing::ShardCount;
 use conn_server::stats::{IoCounters, ShardSnapshot};
 use wire::token::{TOKEN_BYTES, Token, TokenKey};
@@ -101,9 +101,15 @@ impl TestNode {
         self.login_at(self.address(), user)
     }
 
+    /// A connection at an address, not logged in.
+    #[track_caller]
+    pub(crate) fn peer_at(&self, address: SocketAddr) -> Peer {
+        Peer::new(TcpStream::connect(address).expect("the node accepts"))
+    }
+
     #[track_caller]
     pub(crate) fn login_at(&self, address: SocketAddr, user: u64) -> Peer {
-        let mut peer = Peer::new(TcpStream::connect(address).expect("the node accepts"));
+        let mut peer = self.peer_at(address);
         peer.login(&self.token(user, 1));
         peer
     }
@@ -131,6 +137,16 @@ impl TestNode {
     #[track_caller]
     pub(crate) fn open(&self) -> u64 {
         self.snapshots().iter().map(|shard| shard.open).sum()
+    }
+
+    /// Asks again and again until something is so, while not every shard can be asked.
+    #[track_caller]
+    pub(crate) fn until_that(&self, what: &str, is_so: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+            std::thread::yield_now();
+        }
     }
 
     /// Asks the node again and again until something is so: each question is a round trip through the shards' loops.
@@ -162,9 +178,15 @@ impl TestNode {
     /// Waits for the node's end.
     #[track_caller]
     pub(crate) fn join(&mut self) -> Outcome {
+        self.try_join().expect("no shard fails")
+    }
+
+    /// Waits for the node's end, whatever that is.
+    #[track_caller]
+    pub(crate) fn try_join(&mut self) -> Result<Outcome, NodeError> {
         // A lane that nobody serves would keep requests unanswered.
         self.store = None;
-        self.node.take().expect("joined once").join().expect("no shard fails")
+        self.node.take().expect("joined once").join()
     }
 }
 

@@ -33,6 +33,11 @@ pub(crate) fn frame(command: Command<'_>, correlation: u64) -> Vec<u8> {
     bytes
 }
 
+/// The bytes of a login.
+pub(crate) fn login(token: &[u8]) -> Vec<u8> {
+    frame(Command::Login(Login { token }), 0)
+}
+
 /// The bytes of a text.
 pub(crate) fn text(to: u64, id: u64, body: &[u8]) -> Vec<u8> {
     let (to, client_message_id) = (UserId(to), ClientMessageId(id));
@@ -60,7 +65,7 @@ impl Peer {
 
     #[track_caller]
     pub(crate) fn login(&mut self, token: &[u8]) -> Welcome {
-        self.command(Command::Login(Login { token }));
+        self.write(&login(token));
         self.event(|event| match event {
             Event::Welcome(welcome) => welcome,
             other => panic!("no welcome but {other:?}"),
@@ -120,12 +125,18 @@ impl Peer {
     /// The goodbye with its reason, and then the end of the stream.
     #[track_caller]
     pub(crate) fn expect_goodbye(&mut self, reason: CloseReason) {
-        let Goodbye { reason: code, .. } = self.event(|event| match event {
+        assert_eq!(self.expect_goodbye_only(), reason);
+        self.expect_end();
+    }
+
+    /// The goodbye, and its reason.
+    #[track_caller]
+    pub(crate) fn expect_goodbye_only(&mut self) -> CloseReason {
+        let Goodbye { reason, .. } = self.event(|event| match event {
             Event::Goodbye(goodbye) => goodbye,
             other => panic!("no goodbye but {other:?}"),
         });
-        assert_eq!(CloseReason::from_code(code), Some(reason));
-        self.expect_end();
+        CloseReason::from_code(reason).expect("a known reason")
     }
 
     #[track_caller]

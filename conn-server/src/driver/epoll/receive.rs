@@ -28,6 +28,10 @@ impl Driver {
                     host.counters.receives += 1;
                     let bytes = &mut self.read_buffer[..len];
                     host.shard.handle_receive(host.now, key, bytes, &mut host.fx);
+                    if !host.fx.pause.is_empty() {
+                        // At once: the next read of this turn would be more than the core puts aside.
+                        self.each(host, |fx| &mut fx.pause, Self::pause);
+                    }
                     // A short read has emptied the socket: the next bytes make a new edge.
                     if len < self.read_buffer.len() && !is_ending {
                         return;
