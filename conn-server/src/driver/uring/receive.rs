@@ -1,5 +1,9 @@
 //! Receiving: one multishot receive per connection into the shared buffers, armed again whenever the kernel ends it,
 //! held back while the core pauses the connection or the buffers have run out.
+//!
+//! A multishot receive that is armed on a full socket never waits for a poll, so a cancel does not find it before the
+//! socket is empty, however much that is. Until a socket has been seen empty it is received from buffer by buffer: then
+//! what comes between a pause and its effect is bounded.
 
 use std::collections::VecDeque;
 
@@ -33,17 +37,26 @@ impl Driver<'_> {
         {
             slot.set(State::RECEIVE);
             let token = Token::conn(Op::Receive, key);
-            self.ring.receive(slot.file, token, &mut host.counters);
+            if slot.is(State::CAREFUL) {
+                self.ring.receive_once(slot.file, token, &mut host.counters);
+            } else {
+                self.ring.receive(slot.file, token, &mut host.counters);
+            }
         }
     }
 
     /// A receive has delivered, ended, or both.
     pub(super) fn on_receive(&mut self, host: &mut Host, completion: Completion) {
         let key = completion.token.key();
+        let mut was_single = false;
         let state = match self.slots.of(key) {
             Some(slot) => {
                 if !completion.has_more() {
                     slot.clear(State::RECEIVE);
+                }
+                was_single = slot.is(State::CAREFUL);
+                if completion.has_emptied() {
+                    slot.clear(State::CAREFUL);
                 }
                 Some(*slot)
             }
@@ -68,7 +81,9 @@ impl Driver<'_> {
             self.on_receive_end(host, key, completion.result);
         }
         if !completion.has_more() && state.is_some() {
-            self.after_receive(host, key, completion.result);
+            // A cancel that a resume has overtaken is no fault of the kernel's, nor is the end of a receive of one buffer.
+            let was_ended = completion.result != -libc::ECANCELED && !was_single;
+            self.after_receive(host, key, was_ended);
         }
     }
 
@@ -98,14 +113,13 @@ impl Driver<'_> {
         }
     }
 
-    /// The kernel has ended the multishot, whatever its result: go on with the close, or arm it again.
-    fn after_receive(&mut self, host: &mut Host, key: ConnKey, result: i32) {
+    /// The receive is over, whatever its result: go on with the close, or arm it again.
+    fn after_receive(&mut self, host: &mut Host, key: ConnKey, was_ended: bool) {
         let Some(slot) = self.slots.of(key) else { return };
         if slot.is(State::ABORTED) {
             self.close_if_done(host, key);
         } else if !slot.is(State::NO_RECEIVE) {
-            // A cancel that a resume has overtaken is no fault of the kernel's.
-            host.counters.rearms += u64::from(result != -libc::ECANCELED);
+            host.counters.rearms += u64::from(was_ended);
             self.arm_receive(host, key);
         }
     }
@@ -141,7 +155,7 @@ impl Driver<'_> {
     /// The core wants no more bytes of a connection for now.
     pub(super) fn pause(&mut self, host: &mut Host, key: ConnKey) {
         let Some(slot) = self.slots.of(key) else { return };
-        slot.set(State::PAUSED);
+        slot.set(State::PAUSED.with(State::CAREFUL));
         if slot.is(State::RECEIVE) && !slot.is(State::ABORTED) {
             host.counters.cancels += 1;
             let (target, token) = (Token::conn(Op::Receive, key), Token::conn(Op::Pause, key));

@@ -69,6 +69,11 @@ impl Completion {
         cqueue::more(self.flags)
     }
 
+    /// Whether a receive has left its socket empty.
+    pub(super) fn has_emptied(self) -> bool {
+        self.result > 0 && !cqueue::sock_nonempty(self.flags)
+    }
+
     /// The descriptor that came with it (of a borrow), or the error.
     pub(super) fn descriptor(self) -> Result<OwnedFd, i32> {
         if self.result < 0 {
@@ -253,6 +258,13 @@ impl<'r> Ring<'r> {
     /// Receives until cancelled, the end of the stream, or a shortage of buffers.
     pub(super) fn receive(&mut self, file: u32, token: Token, counters: &mut IoCounters) {
         let receive = opcode::RecvMulti::new(Fixed(file), GROUP).build();
+        self.push(receive.user_data(token.user_data()), counters);
+    }
+
+    /// Receives once.
+    pub(super) fn receive_once(&mut self, file: u32, token: Token, counters: &mut IoCounters) {
+        let receive = opcode::Recv::new(Fixed(file), std::ptr::null_mut(), 0).buf_group(GROUP);
+        let receive = receive.build().flags(squeue::Flags::BUFFER_SELECT);
         self.push(receive.user_data(token.user_data()), counters);
     }
 

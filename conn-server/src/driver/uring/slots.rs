@@ -25,6 +25,8 @@ impl State {
     pub(super) const BROKEN: Self = Self(1 << 8);
     /// The core said `abort`: nothing of this connection concerns it but the close.
     pub(super) const ABORTED: Self = Self(1 << 9);
+    /// Its socket may be full, and then a cancel would not find a receive that goes on and on: one buffer at a time.
+    pub(super) const CAREFUL: Self = Self(1 << 10);
     /// The slot has an owner.
     const OPEN: Self = Self(1 << 15);
 
@@ -97,7 +99,9 @@ impl Slots {
         let slot = &mut self.slots[index];
         assert!(!slot.is(State::OPEN), "the core gives a slot out once");
         let generation = key.generation();
-        *slot = Slot { file, sending: 0, generation, state: State::OPEN };
+        // What came with the connection is taken with care, like what comes after a pause.
+        let state = State::OPEN.with(State::CAREFUL);
+        *slot = Slot { file, sending: 0, generation, state };
     }
 
     /// The slot of a key, if it still is its owner.
