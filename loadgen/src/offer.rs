@@ -128,7 +128,7 @@ fn load(args: &LoadArgs) -> Result<Load, Refusal> {
             return match (args.rate, args.closed) {
                 (None, None) => Ok(Load::None),
                 _ => Err(Refusal::usage(
-                    "--preset idle and --preset churn send no messages: leave out --rate and --closed",
+                    "this preset sends no messages: leave out --rate and --closed",
                 )),
             };
         }

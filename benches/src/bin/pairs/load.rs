@@ -10,7 +10,7 @@ use loadgen::cli::LoadArgs;
 use loadgen::env::allowed_cpus;
 use loadgen::grants_direct::{DirectGrants, DirectNode};
 use loadgen::grants_raw::RawGrants;
-use loadgen::offer::{Offer, ephemeral_ports, loopback_sources};
+use loadgen::offer::{Offer, ephemeral_ports, loopback_sources, ports_wanted};
 use loadgen::outcome::Outcome;
 use loadgen::plan::{GrantSource, Plan, Protocol, Watch};
 use loadgen::report::percentile::percentile;
@@ -173,7 +173,7 @@ impl Bench {
             getrandom::u64().map_err(|error| anyhow::anyhow!("random numbers: {error}"))?;
         let mut plan = Offer::new(&load, run_id).map_err(|refusal| refusal.reason)?.plan;
         plan.cpu = Some(self.generator_cpu);
-        plan.sources = loopback_sources(load.connections, ephemeral_ports());
+        plan.sources = loopback_sources(ports_wanted(&load), ephemeral_ports());
         // Both servers see their connections end alike.
         plan.logout = false;
         plan.options.protocol = protocol;
