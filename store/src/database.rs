@@ -31,6 +31,9 @@ pub struct Options {
     pub busy_timeout: Duration,
     /// WAL pages after which a commit also moves them into the database.
     pub wal_pages: u32,
+    /// Messages whose index entries are written together. They are found in memory until then, and read again at the
+    /// start: more of them cost memory and time there, and save writing.
+    pub piece_messages: usize,
 }
 
 impl Options {
@@ -42,6 +45,7 @@ impl Options {
             bytes_max: None,
             busy_timeout: limits::BUSY_TIMEOUT,
             wal_pages: limits::WAL_PAGES,
+            piece_messages: limits::PIECE_MESSAGES,
         }
     }
 
@@ -227,7 +231,7 @@ fn set_durable(connection: &Connection, options: &Options) -> Result<()> {
     connection.pragma_update_and_check(
         None,
         "wal_autocheckpoint",
-        limits::WAL_PAGES,
+        options.wal_pages,
         |_| Ok(()),
     )?;
     connection.pragma_update_and_check(

@@ -6,9 +6,9 @@ use std::time::Duration;
 /// somebody's short read in a shell, short enough that a stalled file is noticed at once.
 pub const BUSY_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// WAL pages after which a commit also moves them into the database: 4,096 pages of 4 KiB are 16 MiB, so that hot pages
+/// WAL pages after which a commit also moves them into the database: 16,384 pages of 4 KiB are 64 MiB, so that hot pages
 /// are moved once for many commits, and a restart after a crash has little to replay.
-pub const WAL_PAGES: u32 = 4_096;
+pub const WAL_PAGES: u32 = 16_384;
 
 /// What the WAL file is cut back to once all of it was moved: twice its usual size; only a long read makes it larger.
 pub const WAL_BYTES_KEPT: u64 = 2 * WAL_PAGES as u64 * PAGE_BYTES;
@@ -32,8 +32,21 @@ pub const HEADS_MAX: usize = 256 * 1024;
 /// How long a retry of the same client message id is known.
 pub const RETRY_KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// Expired retries that a batch removes beside each record that it adds: more than one, so that removing keeps up.
-pub const RETRIES_PURGED_PER_RECORD: usize = 2;
+/// Messages whose index entries are written together, in the order of the index. With 65,536 of them some thousand busy
+/// conversations share pages well; twice as many are in memory at most, some 10 MiB, and read again at the start.
+pub const PIECE_MESSAGES: usize = 65_536;
+
+/// Index entries that a batch writes beside each record that it adds: more than one, so that a piece is done before the
+/// next one is full, and few, so that no batch waits much longer than another.
+pub const INDEXED_PER_RECORD: usize = 2;
+
+/// Expired client message ids that a batch looks for beside each record that it adds. Looking and removing take turns, so
+/// that with four and [`INDEXED_PER_RECORD`] more than one is removed per record.
+pub const EXPIRED_PER_RECORD: usize = 4;
+
+/// Senders whose highest client message id a writer remembers (some 40 bytes each); beyond it forgets them all and asks
+/// the index again, one look-up each.
+pub const SENDERS_MAX: usize = 256 * 1024;
 
 /// Bytes of text in one page of messages: a page ends early beyond it (after one message at least), so that a reader who
 /// asks for 256 long texts does not make the node queue more than a connection may.

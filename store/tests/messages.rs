@@ -95,36 +95,6 @@ fn the_same_number_for_something_else_is_a_conflict_that_stops_nobody() {
 }
 
 #[test]
-fn a_number_is_free_again_after_a_day_and_forgetting_is_bounded() {
-    let (_directory, options, mut writer) = open();
-    let rows = |sql: &Connection| -> i64 {
-        sql.query_row("SELECT count(*) FROM retries", [], |row| row.get(0)).expect("a count")
-    };
-    for number in 0..10 {
-        append(&mut writer, text(1, 2, number, "old")).expect("appended");
-    }
-    let other = Connection::open(&options.path).expect("a look from outside");
-    let day_later = 100 * HOUR_MS + limits::RETRY_KEPT_MS;
-    // Exactly a day old is still known; a millisecond more is not.
-    append(&mut writer, Record { unix_ms: day_later, ..text(1, 2, 10, "x") }).expect("appended");
-    assert_eq!(rows(&other), 11);
-    append(&mut writer, Record { unix_ms: day_later + 1, ..text(1, 2, 11, "x") })
-        .expect("appended");
-    assert_eq!(rows(&other), 12 - 2);
-    let reused = Record { unix_ms: day_later + 2, ..text(1, 2, 0, "new text") };
-    check_seq(&mut writer, reused, 13);
-    for number in 12..20 {
-        append(&mut writer, Record { unix_ms: day_later + 3, ..text(1, 2, number, "x") })
-            .expect("appended");
-    }
-    // What is left is what was said within the day: 10, 11, the reused 0, and 12 to 19.
-    assert_eq!(rows(&other), 11);
-    assert!(
-        append(&mut writer, Record { unix_ms: day_later + 4, ..reused }).expect("known").is_retry
-    );
-}
-
-#[test]
 fn one_clock_that_runs_ahead_forgets_nothing_early() {
     let (_directory, _options, mut writer) = open();
     append(&mut writer, text(1, 2, 1, "hello")).expect("appended");

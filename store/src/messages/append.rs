@@ -5,7 +5,9 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
 use wire::{MessageId, Seq};
 
+use super::backlog::Key;
 use super::heads::Head;
+use super::senders::Senders;
 use super::writer::Memory;
 use super::{Appended, Record, RecordFault, numbers};
 
@@ -14,12 +16,15 @@ type Outcome = Result<Appended, RecordFault>;
 /// The statements, prepared once per connection and borrowed for one batch.
 pub(super) struct Append<'a> {
     memory: &'a mut Memory,
+    /// Client message ids of messages from before this time are free again.
+    expired_ms: u64,
     find_conversation: CachedStatement<'a>,
     add_conversation: CachedStatement<'a>,
     add_message: CachedStatement<'a>,
-    message_at: CachedStatement<'a>,
-    add_retry: CachedStatement<'a>,
-    message_of_retry: CachedStatement<'a>,
+    message: CachedStatement<'a>,
+    place: CachedStatement<'a>,
+    retry: CachedStatement<'a>,
+    highest_number: CachedStatement<'a>,
 }
 
 /// A message that was there before, as far as it must be compared.
@@ -32,11 +37,16 @@ struct Known {
 }
 
 impl<'a> Append<'a> {
-    pub(super) fn new(sql: &'a Connection, memory: &'a mut Memory) -> rusqlite::Result<Self> {
+    pub(super) fn new(
+        sql: &'a Connection,
+        memory: &'a mut Memory,
+        expired_ms: u64,
+    ) -> rusqlite::Result<Self> {
         Ok(Self {
             memory,
+            expired_ms,
             find_conversation: sql.prepare_cached(
-                "SELECT id, coalesce((SELECT max(seq) FROM messages WHERE conversation = c.id), 0)
+                "SELECT id, coalesce((SELECT max(seq) FROM places WHERE conversation = c.id), 0)
                  FROM conversations c WHERE first = ?1 AND second = ?2",
             )?,
             add_conversation: sql
@@ -44,22 +54,19 @@ impl<'a> Append<'a> {
             add_message: sql.prepare_cached(
                 "INSERT INTO messages (id, conversation, seq, message_id, sender, client_message_id,
                                        unix_ms, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-                 ON CONFLICT (conversation, seq) DO NOTHING",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?,
-            message_at: sql.prepare_cached(
-                "SELECT seq, message_id, unix_ms, conversation, sender, client_message_id, body = ?3
-                 FROM messages WHERE conversation = ?1 AND seq = ?2",
+            message: sql.prepare_cached(
+                "SELECT seq, message_id, unix_ms, conversation, sender, client_message_id, body = ?2
+                 FROM messages WHERE id = ?1",
             )?,
-            add_retry: sql.prepare_cached(
-                "INSERT INTO retries (sender, client_message_id, message) VALUES (?1, ?2, ?3)
-                 ON CONFLICT DO NOTHING",
+            place: sql.prepare_cached(
+                "SELECT message FROM places WHERE conversation = ?1 AND seq = ?2",
             )?,
-            message_of_retry: sql.prepare_cached(
-                "SELECT seq, message_id, unix_ms, conversation, m.sender, m.client_message_id, body = ?3
-                 FROM retries r JOIN messages m ON m.id = r.message
-                 WHERE r.sender = ?1 AND r.client_message_id = ?2",
+            retry: sql.prepare_cached(
+                "SELECT message FROM retries WHERE sender = ?1 AND client_message_id = ?2",
             )?,
+            highest_number: Senders::ask(sql)?,
         })
     }
 
@@ -79,16 +86,21 @@ impl<'a> Append<'a> {
 
     /// A record that gets the next place, once.
     fn next(&mut self, record: &Record<'_>, numbers: (i64, i64)) -> rusqlite::Result<Outcome> {
-        if !self.remember_retry(record)? {
-            return self.known(record, numbers);
+        let number = number(record);
+        if let Some(row) = self.row_of(number)? {
+            let first = self.message.query_row((row, record.body), known).optional()?;
+            let Some(first) = first else {
+                // Somebody has removed the message by hand: one record must not stop all others for ever.
+                return Ok(Err(RecordFault::Refused));
+            };
+            if first.appended.unix_ms >= self.expired_ms {
+                return self.again(record, numbers, &first);
+            }
         }
         let head = self.head(record, numbers)?;
-        let seq = head.seq + 1;
-        if !self.write(record, head.row, seq)? {
-            return Err(damaged("the place after a conversation's last message is taken"));
-        }
-        self.memory.heads.set(record.conversation, Head { seq, ..head });
-        Ok(Ok(fresh(record, seq)))
+        self.write(record, head, head.seq + 1)?;
+        self.memory.backlog.add_number(number, self.last_row());
+        Ok(Ok(fresh(record, head.seq + 1)))
     }
 
     /// A record whose place was given, and perhaps shown: it goes there even if its client message id is known.
@@ -99,46 +111,60 @@ impl<'a> Append<'a> {
         seq: i64,
     ) -> rusqlite::Result<Outcome> {
         let head = self.head(record, numbers)?;
-        if self.write(record, head.row, seq)? {
-            self.memory.heads.set(record.conversation, Head { seq: head.seq.max(seq), ..head });
-            // The row that `write` has just used.
-            let row = self.memory.next_row - 1;
-            self.add_retry.execute((
-                record.from.0.cast_signed(),
-                record.client_message_id.0.cast_signed(),
-                row,
-            ))?;
-            return Ok(Ok(fresh(record, seq)));
+        // Beyond the last place nothing can be.
+        let there = if seq > head.seq { None } else { self.row_at((head.row, seq))? };
+        if let Some(row) = there {
+            let there = self.message.query_row((row, record.body), known)?;
+            let is_same =
+                (there.sender, there.client_message_id) == number(record) && there.is_same_body;
+            return Ok(if is_same { Ok(there.appended) } else { Err(RecordFault::Refused) });
         }
-        let there = self.message_at.query_row((head.row, seq, record.body), known)?;
-        let is_same = there.sender == record.from.0.cast_signed()
-            && there.client_message_id == record.client_message_id.0.cast_signed()
-            && there.is_same_body;
-        Ok(if is_same { Ok(there.appended) } else { Err(RecordFault::Refused) })
-    }
-
-    /// Notes the client message id for the row to come; `false` if it is known already.
-    fn remember_retry(&mut self, record: &Record<'_>) -> rusqlite::Result<bool> {
-        let added = self.add_retry.execute((
-            record.from.0.cast_signed(),
-            record.client_message_id.0.cast_signed(),
-            self.memory.next_row,
-        ))?;
-        Ok(added == 1)
-    }
-
-    /// The answer to a record whose client message id is known.
-    fn known(&mut self, record: &Record<'_>, numbers: (i64, i64)) -> rusqlite::Result<Outcome> {
-        let key =
-            (record.from.0.cast_signed(), record.client_message_id.0.cast_signed(), record.body);
-        let Some(first) = self.message_of_retry.query_row(key, known).optional()? else {
-            // Somebody has removed the message by hand: one record must not stop all others for ever.
-            return Ok(Err(RecordFault::Refused));
+        let number = number(record);
+        let is_known = match self.row_of(number)? {
+            Some(row) => {
+                let first = self.message.query_row((row, record.body), known).optional()?;
+                first.is_some_and(|first| first.appended.unix_ms >= self.expired_ms)
+            }
+            None => false,
         };
+        self.write(record, head, seq)?;
+        if !is_known {
+            self.memory.backlog.add_number(number, self.last_row());
+        }
+        Ok(Ok(fresh(record, seq)))
+    }
+
+    /// The answer to a record whose client message id was used within the time that it is kept.
+    fn again(
+        &mut self,
+        record: &Record<'_>,
+        numbers: (i64, i64),
+        first: &Known,
+    ) -> rusqlite::Result<Outcome> {
         let conversation = self.find(record, numbers)?;
         let is_same =
             first.is_same_body && conversation.is_some_and(|head| head.row == first.conversation);
         Ok(if is_same { Ok(first.appended) } else { Err(RecordFault::Conflict) })
+    }
+
+    /// The row that a client message id stands for, expired or not.
+    fn row_of(&mut self, number: Key) -> rusqlite::Result<Option<i64>> {
+        let Memory { backlog, senders, .. } = &mut *self.memory;
+        if let Some(row) = backlog.of_number(number) {
+            return Ok(Some(row));
+        }
+        if !senders.may_have(&mut self.highest_number, number.0, number.1)? {
+            return Ok(None);
+        }
+        self.retry.query_row(number, |row| row.get(0)).optional()
+    }
+
+    /// The row at a place.
+    fn row_at(&mut self, place: Key) -> rusqlite::Result<Option<i64>> {
+        match self.memory.backlog.at_place(place) {
+            Some(row) => Ok(Some(row)),
+            None => self.place.query_row(place, |row| row.get(0)).optional(),
+        }
     }
 
     /// The conversation's head; the conversation is made if it is new.
@@ -155,26 +181,26 @@ impl<'a> Append<'a> {
         if let Some(head) = self.memory.heads.get(record.conversation) {
             return Ok(Some(head));
         }
-        let head = self
+        let indexed = self
             .find_conversation
             .query_row(numbers, |row| Ok(Head { row: row.get(0)?, seq: row.get(1)? }))
             .optional()?;
+        let head = indexed.map(|Head { row, seq }| {
+            let seq = seq.max(self.memory.backlog.last_seq(row));
+            Head { row, seq }
+        });
         if let Some(head) = head {
             self.memory.heads.set(record.conversation, head);
         }
         Ok(head)
     }
 
-    /// Writes the message; `false` if its place is taken.
-    fn write(
-        &mut self,
-        record: &Record<'_>,
-        conversation: i64,
-        seq: i64,
-    ) -> rusqlite::Result<bool> {
-        let added = self.add_message.execute((
-            self.memory.next_row,
-            conversation,
+    /// Writes the message at a place that is free.
+    fn write(&mut self, record: &Record<'_>, head: Head, seq: i64) -> rusqlite::Result<()> {
+        let row = self.memory.next_row;
+        self.add_message.execute((
+            row,
+            head.row,
             seq,
             record.message_id.0.cast_signed(),
             record.from.0.cast_signed(),
@@ -182,16 +208,20 @@ impl<'a> Append<'a> {
             record.unix_ms.cast_signed(),
             record.body,
         ))?;
-        if added == 1 {
-            self.memory.next_row += 1;
-        }
-        Ok(added == 1)
+        self.memory.next_row += 1;
+        self.memory.backlog.add_place((head.row, seq), row);
+        self.memory.heads.set(record.conversation, Head { seq: head.seq.max(seq), ..head });
+        Ok(())
+    }
+
+    /// The row that [`Self::write`] has just written.
+    const fn last_row(&self) -> i64 {
+        self.memory.next_row - 1
     }
 }
 
-fn damaged(text: &str) -> rusqlite::Error {
-    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    rusqlite::Error::SqliteFailure(code, Some(text.to_owned()))
+const fn number(record: &Record<'_>) -> Key {
+    (record.from.0.cast_signed(), record.client_message_id.0.cast_signed())
 }
 
 fn fresh(record: &Record<'_>, seq: i64) -> Appended {

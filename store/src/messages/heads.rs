@@ -32,8 +32,4 @@ impl Heads {
         }
         self.known.insert(conversation, head);
     }
-
-    pub(super) fn forget_all(&mut self) {
-        self.known.clear();
-    }
 }

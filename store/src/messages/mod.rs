@@ -4,9 +4,11 @@
 //! reads go on while the writer waits for the disk.
 
 mod append;
+mod backlog;
 mod heads;
 mod reader;
 mod schema;
+mod senders;
 mod writer;
 
 use wire::{ClientMessageId, ConversationId, MessageId, Seq, UserId};

@@ -1,10 +1,14 @@
 //! The reader: pages of messages and of conversations, on a connection of its own.
 //!
-//! Sees every commit that was finished before the call. Never waits for the writer, and never writes.
+//! Sees every commit that was finished before the call. Never waits for the writer, and never writes. What the index of
+//! places lags behind it reads from the messages themselves, once, and remembers.
 
-use rusqlite::{OptionalExtension, Row};
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Row};
 use wire::{ConversationId, MessageId, Seq, UserId};
 
+use super::backlog::{Key, counter, last_seq};
 use super::{ConversationPage, Message, Page, numbers};
 use crate::database::{Link, Options};
 use crate::error::Result;
@@ -14,6 +18,65 @@ use crate::limits;
 #[derive(Debug)]
 pub struct Reader {
     link: Link,
+    recent: Recent,
+}
+
+/// The places of messages that the index may not have yet.
+#[derive(Debug, Default)]
+struct Recent {
+    places: BTreeMap<Key, i64>,
+    /// The last message whose place, and that of all before it, the index has.
+    indexed: i64,
+    /// The last message that was looked at.
+    last: i64,
+}
+
+impl Recent {
+    /// Catches up with the file, within a read transaction.
+    fn refresh(&mut self, sql: &Connection) -> rusqlite::Result<()> {
+        let indexed = counter(sql, "indexed")?;
+        if indexed > self.indexed {
+            self.places.retain(|_, row| *row > indexed);
+            self.indexed = indexed;
+            self.last = self.last.max(indexed);
+        }
+        let mut statement = sql.prepare_cached(
+            "SELECT id, conversation, seq FROM messages WHERE id > ?1 ORDER BY id",
+        )?;
+        let mut rows = statement.query([self.last])?;
+        while let Some(row) = rows.next()? {
+            self.last = row.get(0)?;
+            self.places.insert((row.get(1)?, row.get(2)?), self.last);
+        }
+        Ok(())
+    }
+
+    /// The first places of a conversation beyond a seq, with their rows: at most `limit`, in order.
+    fn beyond(
+        &self,
+        sql: &Connection,
+        conversation: i64,
+        after: i64,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<(i64, i64)>> {
+        let Some(from) = after.checked_add(1) else { return Ok(Vec::new()) };
+        let mut statement = sql.prepare_cached(
+            "SELECT seq, message FROM places WHERE conversation = ?1 AND seq >= ?2
+             ORDER BY seq LIMIT ?3",
+        )?;
+        let indexed = statement
+            .query_map((conversation, from, limit.cast_signed() as i64), |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        let mut places = indexed.collect::<rusqlite::Result<Vec<(i64, i64)>>>()?;
+        let recent = self.places.range((conversation, from)..=(conversation, i64::MAX));
+        places.extend(recent.take(limit).map(|((_, seq), row)| (*seq, *row)));
+        // While a piece goes into the index, what is there already is remembered here too.
+        places.sort_unstable();
+        places.dedup();
+        places.truncate(limit);
+        Ok(places)
+    }
 }
 
 impl Reader {
@@ -22,7 +85,26 @@ impl Reader {
     /// # Errors
     /// `Busy` if there is no such file or the disk is in the way.
     pub fn open(options: &Options) -> Result<Self> {
-        Ok(Self { link: Link::read(options)? })
+        Ok(Self { link: Link::read(options)?, recent: Recent::default() })
+    }
+
+    /// Runs `work` on one state of the file.
+    fn read<T>(
+        &mut self,
+        work: impl FnOnce(&Connection, &Recent) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let Self { link, recent } = self;
+        let result = link.run(|connection| {
+            let transaction = connection.transaction()?;
+            recent.refresh(&transaction)?;
+            let result = work(&transaction, recent)?;
+            transaction.commit()?;
+            Ok(result)
+        });
+        if result.is_err() {
+            self.recent = Recent::default();
+        }
+        result
     }
 
     /// Messages with a `seq` beyond `after`, in order: at most `limit`, and at most about a MiB of text. A conversation
@@ -31,28 +113,28 @@ impl Reader {
     /// # Errors
     /// As [`Error`](crate::Error) says.
     pub fn pull(&mut self, conversation: ConversationId, after: Seq, limit: u16) -> Result<Page> {
-        let (Some((first, second)), Ok(after)) = (numbers(conversation), i64::try_from(after.0))
-        else {
+        let (Some(numbers), Ok(after)) = (numbers(conversation), i64::try_from(after.0)) else {
             return Ok(Page { is_complete: true, ..Page::default() });
         };
-        self.link.run(|sql| {
-            let mut statement = sql.prepare_cached(
-                "SELECT seq, message_id, sender, unix_ms, body FROM messages
-                 WHERE conversation = (SELECT id FROM conversations WHERE first = ?1 AND second = ?2)
-                   AND seq > ?3
-                 ORDER BY seq",
-            )?;
-            let mut rows = statement.query((first, second, after))?;
+        self.read(|sql, recent| {
             let mut page = Page { is_complete: true, ..Page::default() };
+            let Some(conversation) = row_of(sql, numbers)? else { return Ok(page) };
+            // One more than asked for tells whether there is more.
+            let limit = usize::from(limit);
+            let places = recent.beyond(sql, conversation, after, limit + 1)?;
+            let mut statement = sql.prepare_cached(
+                "SELECT seq, message_id, sender, unix_ms, body FROM messages WHERE id = ?1",
+            )?;
             let mut text_bytes = 0;
-            while let Some(row) = rows.next()? {
-                let is_full = page.messages.len() >= usize::from(limit)
-                    || text_bytes >= limits::PAGE_TEXT_BYTES_MAX;
-                if is_full {
+            for (_, row) in places {
+                if page.messages.len() >= limit || text_bytes >= limits::PAGE_TEXT_BYTES_MAX {
                     page.is_complete = false;
                     break;
                 }
-                let message = message(row)?;
+                // Somebody has removed the message by hand, if it is not there.
+                let Some(message) = statement.query_row([row], message).optional()? else {
+                    continue;
+                };
                 text_bytes += message.body.len();
                 page.messages.push(message);
             }
@@ -66,16 +148,13 @@ impl Reader {
     /// As [`Error`](crate::Error) says.
     pub fn head(&mut self, conversation: ConversationId) -> Result<Seq> {
         let Some(numbers) = numbers(conversation) else { return Ok(Seq(0)) };
-        self.link.run(|sql| {
-            let seq: Option<i64> = sql
-                .prepare_cached(
-                    "SELECT seq FROM messages
-                     WHERE conversation = (SELECT id FROM conversations WHERE first = ?1 AND second = ?2)
-                     ORDER BY seq DESC LIMIT 1",
-                )?
-                .query_row(numbers, |row| row.get(0))
-                .optional()?;
-            Ok(Seq(seq.unwrap_or(0).cast_unsigned()))
+        self.read(|sql, recent| {
+            let Some(conversation) = row_of(sql, numbers)? else { return Ok(Seq(0)) };
+            let indexed: Option<i64> = sql
+                .prepare_cached("SELECT max(seq) FROM places WHERE conversation = ?1")?
+                .query_row([conversation], |row| row.get(0))?;
+            let seq = indexed.unwrap_or(0).max(last_seq(&recent.places, conversation));
+            Ok(Seq(seq.cast_unsigned()))
         })
     }
 
@@ -93,47 +172,36 @@ impl Reader {
         // One more than asked for tells whether there is more.
         let wanted = usize::from(limit) + 1;
         let mut heads = Vec::new();
-        if let Some(range) = as_second(user, after) {
-            self.scan(LOWER_PEERS, user, range, wanted, &mut heads)?;
-        }
-        if let Some(range) = as_first(user, after) {
-            self.scan(HIGHER_PEERS, user, range, wanted, &mut heads)?;
+        let ranges = [(LOWER_PEERS, as_second(user, after)), (HIGHER_PEERS, as_first(user, after))];
+        if let Ok(user) = i64::try_from(user.0) {
+            self.read(|sql, recent| {
+                for (query, peers_from) in ranges {
+                    let Some(peers_from) = peers_from else { continue };
+                    let missing = wanted.saturating_sub(heads.len()).cast_signed() as i64;
+                    let mut statement = sql.prepare_cached(query)?;
+                    let mut rows = statement.query((user, peers_from, missing))?;
+                    while let Some(row) = rows.next()? {
+                        heads.push(head(row, recent)?);
+                    }
+                }
+                Ok(())
+            })?;
         }
         let is_complete = heads.len() < wanted;
         heads.truncate(usize::from(limit));
         Ok(ConversationPage { heads, is_complete })
     }
-
-    fn scan(
-        &mut self,
-        query: &str,
-        user: UserId,
-        peers_from: i64,
-        wanted: usize,
-        heads: &mut Vec<(ConversationId, Seq)>,
-    ) -> Result<()> {
-        let missing = i64::try_from(wanted.saturating_sub(heads.len())).unwrap_or(i64::MAX);
-        let Ok(user) = i64::try_from(user.0) else { return Ok(()) };
-        self.link.run(|sql| {
-            let mut statement = sql.prepare_cached(query)?;
-            let mut rows = statement.query((user, peers_from, missing))?;
-            while let Some(row) = rows.next()? {
-                heads.push(head(row)?);
-            }
-            Ok(())
-        })
-    }
 }
 
 /// Conversations in which the user is the higher number: they come first in the order of `(first, second)`.
 const LOWER_PEERS: &str = "
-SELECT first, second, (SELECT max(seq) FROM messages WHERE conversation = c.id)
+SELECT first, second, (SELECT max(seq) FROM places WHERE conversation = c.id), id
 FROM conversations c
 WHERE second = ?1 AND second <> 0 AND first >= ?2 AND first < ?1 ORDER BY first LIMIT ?3";
 
 /// Conversations in which the user is the lower number, or both.
 const HIGHER_PEERS: &str = "
-SELECT first, second, (SELECT max(seq) FROM messages WHERE conversation = c.id)
+SELECT first, second, (SELECT max(seq) FROM places WHERE conversation = c.id), id
 FROM conversations c
 WHERE first = ?1 AND second >= ?2 ORDER BY second LIMIT ?3";
 
@@ -153,13 +221,21 @@ fn as_first(user: UserId, after: ConversationId) -> Option<i64> {
     i64::try_from(from).ok()
 }
 
-fn head(row: &Row<'_>) -> rusqlite::Result<(ConversationId, Seq)> {
+/// A conversation's row.
+fn row_of(sql: &Connection, numbers: (i64, i64)) -> rusqlite::Result<Option<i64>> {
+    sql.prepare_cached("SELECT id FROM conversations WHERE first = ?1 AND second = ?2")?
+        .query_row(numbers, |row| row.get(0))
+        .optional()
+}
+
+fn head(row: &Row<'_>, recent: &Recent) -> rusqlite::Result<(ConversationId, Seq)> {
     let conversation = ConversationId {
         first: row.get::<_, i64>(0)?.cast_unsigned(),
         second: row.get::<_, i64>(1)?.cast_unsigned(),
     };
-    let seq: Option<i64> = row.get(2)?;
-    Ok((conversation, Seq(seq.unwrap_or(0).cast_unsigned())))
+    let indexed: Option<i64> = row.get(2)?;
+    let seq = indexed.unwrap_or(0).max(last_seq(&recent.places, row.get(3)?));
+    Ok((conversation, Seq(seq.cast_unsigned())))
 }
 
 fn message(row: &Row<'_>) -> rusqlite::Result<Message> {

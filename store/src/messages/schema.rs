@@ -7,12 +7,11 @@ pub(super) const MESSAGES: Schema = Schema {
     name: "messages",
     // "RLms"
     application_id: 0x524c_6d73,
-    migrations: &[VERSION_1],
+    migrations: &[VERSION_1, VERSION_2],
 };
 
 /// Messages lie in the order of their arrival, so that a group commit fills pages one after another; what is found by
-/// another order (a conversation's `seq`, a sender's client message id) are small index rows. The last `seq` of a
-/// conversation is not written anywhere: the index gives it, so that nothing can disagree with it.
+/// another order (a conversation's `seq`, a sender's client message id) are small index rows.
 const VERSION_1: &str = "
 CREATE TABLE conversations (
     id     INTEGER PRIMARY KEY,
@@ -46,4 +45,32 @@ CREATE TABLE counters (
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 INSERT INTO counters VALUES ('retries_purged', 0), ('id_blocks', 0);
+";
+
+/// The index of places is a table of its own, as that of client message ids, so that both may lag behind the messages and
+/// be written in large sorted pieces: `indexed` is the last message that is in both. The last `seq` of a conversation is
+/// not written anywhere: the index and the messages after `indexed` give it, so that nothing can disagree with it.
+const VERSION_2: &str = "
+CREATE TABLE places (
+    conversation INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    message      INTEGER NOT NULL,
+    PRIMARY KEY (conversation, seq)
+) STRICT, WITHOUT ROWID;
+INSERT INTO places SELECT conversation, seq, id FROM messages ORDER BY conversation, seq;
+CREATE TABLE messages_2 (
+    id                INTEGER PRIMARY KEY,
+    conversation      INTEGER NOT NULL,
+    seq               INTEGER NOT NULL,
+    message_id        INTEGER NOT NULL,
+    sender            INTEGER NOT NULL,
+    client_message_id INTEGER NOT NULL,
+    unix_ms           INTEGER NOT NULL,
+    body              BLOB NOT NULL
+) STRICT;
+INSERT INTO messages_2 SELECT id, conversation, seq, message_id, sender, client_message_id, unix_ms, body
+    FROM messages ORDER BY id;
+DROP TABLE messages;
+ALTER TABLE messages_2 RENAME TO messages;
+INSERT INTO counters SELECT 'indexed', coalesce(max(id), 0) FROM messages;
 ";

@@ -3,10 +3,12 @@
 //! Owns the connection that writes and what it remembers between batches. Must never answer before the commit, and never
 //! trust what it remembers after a transaction that failed or a commit of somebody else.
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::append::Append;
+use super::backlog::Backlog;
 use super::heads::Heads;
+use super::senders::Senders;
 use super::{Appended, Record, RecordFault, schema};
 use crate::database::{Link, Options};
 use crate::error::{Error, Result};
@@ -17,12 +19,16 @@ use crate::limits;
 pub struct Writer {
     link: Link,
     memory: Memory,
+    /// Messages that are indexed together.
+    piece_messages: usize,
 }
 
 /// What is true of the file as of our last commit.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pub(super) heads: Heads,
+    pub(super) senders: Senders,
+    pub(super) backlog: Backlog,
     /// The row of the next message.
     pub(super) next_row: i64,
     /// `PRAGMA data_version` of the connection when this was true; `None`: nothing is remembered.
@@ -35,7 +41,9 @@ impl Writer {
     /// # Errors
     /// `Refused` for a file of another kind or of a newer version, `Busy` if the disk or a lock is in the way.
     pub fn open(options: &Options) -> Result<Self> {
-        Ok(Self { link: Link::write(options, schema::MESSAGES)?, memory: Memory::default() })
+        let link = Link::write(options, schema::MESSAGES)?;
+        let piece_messages = options.piece_messages.max(1);
+        Ok(Self { link, memory: Memory::default(), piece_messages })
     }
 
     /// Appends all records in one transaction, in their order, and gives one result for each. When this returns, every
@@ -52,21 +60,31 @@ impl Writer {
         &mut self,
         records: &[Record<'_>],
     ) -> Result<Vec<std::result::Result<Appended, RecordFault>>> {
-        let memory = &mut self.memory;
-        let result = self.link.run(|connection| {
+        let Self { link, memory, piece_messages } = self;
+        let Some(now) = records.iter().map(|record| record.unix_ms).min() else {
+            return Ok(Vec::new());
+        };
+        // By the batch's lowest time, so that one clock that runs ahead forgets nothing early.
+        let expired_ms = now.saturating_sub(limits::RETRY_KEPT_MS);
+        let mut is_begun = false;
+        let result = link.run(|connection| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            is_begun = true;
             recall(&transaction, memory)?;
-            let mut append = Append::new(&transaction, memory)?;
+            let mut append = Append::new(&transaction, memory, expired_ms)?;
             let results =
                 records.iter().map(|record| append.record(record)).collect::<rusqlite::Result<_>>();
             drop(append);
             let results = results?;
-            purge_retries(&transaction, records)?;
+            let Memory { backlog, senders, next_row, .. } = &mut *memory;
+            let count = records.len();
+            backlog.work(&transaction, senders, count, *next_row - 1, *piece_messages)?;
+            backlog.forget(&transaction, expired_ms, count, *piece_messages)?;
             transaction.commit()?;
             Ok(results)
         });
-        if result.is_err() {
+        if result.is_err() && is_begun {
             self.memory = Memory::default();
         }
         result
@@ -127,45 +145,11 @@ fn recall(sql: &Connection, memory: &mut Memory) -> rusqlite::Result<()> {
     let version: i64 =
         sql.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
     if memory.version != Some(version) {
-        memory.heads.forget_all();
+        *memory = Memory::default();
+        memory.backlog = Backlog::load(sql)?;
         memory.next_row =
             sql.query_row("SELECT coalesce(max(id), 0) + 1 FROM messages", [], |row| row.get(0))?;
         memory.version = Some(version);
-    }
-    Ok(())
-}
-
-/// Forgets client message ids that have expired: in order of arrival, a bounded number per batch, up to the first that
-/// is still to be kept. Goes by the batch's lowest time, so that one clock that runs ahead forgets nothing early.
-fn purge_retries(sql: &Connection, records: &[Record<'_>]) -> rusqlite::Result<()> {
-    let Some(now) = records.iter().map(|record| record.unix_ms).min() else { return Ok(()) };
-    let expired = now.saturating_sub(limits::RETRY_KEPT_MS);
-    let count = records.len().saturating_mul(limits::RETRIES_PURGED_PER_RECORD);
-    let start: i64 = sql
-        .prepare_cached("SELECT value FROM counters WHERE name = 'retries_purged'")?
-        .query_row([], |row| row.get(0))?;
-    let mut next = sql.prepare_cached(
-        "SELECT id, sender, client_message_id, unix_ms FROM messages WHERE id > ?1
-         ORDER BY id LIMIT 1",
-    )?;
-    let mut delete = sql.prepare_cached(
-        "DELETE FROM retries WHERE sender = ?1 AND client_message_id = ?2 AND message = ?3",
-    )?;
-    let mut done = start;
-    for _ in 0..count {
-        let row: Option<(i64, i64, i64, i64)> = next
-            .query_row([done], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
-            .optional()?;
-        let Some((id, sender, client_message_id, unix_ms)) = row else { break };
-        if unix_ms.cast_unsigned() >= expired {
-            break;
-        }
-        delete.execute((sender, client_message_id, id))?;
-        done = id;
-    }
-    if done > start {
-        sql.prepare_cached("UPDATE counters SET value = ?1 WHERE name = 'retries_purged'")?
-            .execute([done])?;
     }
     Ok(())
 }

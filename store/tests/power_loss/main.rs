@@ -149,7 +149,11 @@ fn run_seed(seed: u64, is_syncing: bool, options: &Options) -> Result<Story, Str
         is_syncing,
         fault_in: if random.bool() { 0 } else { random.u32(20..200) },
     };
-    let options = Options { wal_pages: random.u32(4..64), ..options.clone() };
+    let options = Options {
+        wal_pages: random.u32(4..64),
+        piece_messages: random.usize(1..40),
+        ..options.clone()
+    };
     vfs::insert(Disk::new(random.u64(..), manners));
 
     let mut clients = Clients::default();
