@@ -8,7 +8,7 @@ use chat::{Effects, Now, Shard};
 use wire::ShardId;
 
 use crate::clock::{Clock, TurnClock};
-use crate::limits::{MAIL_BYTES_PER_TURN_MAX, MESSAGES_PER_TURN_MAX, POST_RETRY};
+use crate::limits::{MAIL_BYTES_PER_TURN_MAX, MESSAGES_PER_TURN_MAX, POST_RETRY, TIDY_INTERVAL};
 use crate::mesh::{Inbox, Message, Order, StoreSender};
 use crate::postbox::Postbox;
 use crate::stats::{IoCounters, LagHistogram, ShardSnapshot};
@@ -66,6 +66,8 @@ pub(crate) struct Host {
     postbox: Postbox,
     turn_time: LagHistogram,
     lateness: LagHistogram,
+    /// When memory was last given back.
+    tidied: chat::Instant,
     /// The deadline that the last wait was for.
     due: Option<chat::Instant>,
     has_reported_drained: bool,
@@ -95,6 +97,7 @@ impl Host {
             postbox: Postbox::new(id, shards, store),
             turn_time: LagHistogram::default(),
             lateness: LagHistogram::default(),
+            tidied: now.mono,
             due: None,
             has_reported_drained: false,
         }
@@ -211,7 +214,8 @@ impl Host {
             Phase::Starting | Phase::Serving | Phase::Over(_) => None,
         };
         let post = (!self.postbox.is_clear()).then(|| end + POST_RETRY);
-        let due = [core, drain, post, retry_at].into_iter().flatten().min();
+        let tidy = self.tidy(end);
+        let due = [core, drain, post, tidy, retry_at].into_iter().flatten().min();
         self.due = due;
         match due {
             Some(due) if due <= end => Wait::Poll,
@@ -222,6 +226,22 @@ impl Host {
     /// The deadline of the last `wait`, on the system's clock.
     pub(crate) fn due(&self) -> Option<std::time::Instant> {
         self.due.map(|due| self.clock.system(due))
+    }
+
+    /// Now and then, with nothing else to do, gives back what a burst has left; when to look again, if at all.
+    fn tidy(&mut self, now: chat::Instant) -> Option<chat::Instant> {
+        if now.since(self.tidied) >= TIDY_INTERVAL && self.is_untidy() {
+            self.tidied = now;
+            let is_freed = self.shard.tidy() | self.postbox.tidy();
+            if is_freed {
+                crate::heap::give_back();
+            }
+        }
+        self.is_untidy().then(|| self.tidied + TIDY_INTERVAL)
+    }
+
+    fn is_untidy(&self) -> bool {
+        self.shard.is_untidy() || self.postbox.is_untidy()
     }
 
     fn snapshot(&self) -> ShardSnapshot {

@@ -11,6 +11,7 @@ pub mod clock;
 mod config;
 mod control;
 pub mod driver;
+mod heap;
 mod host;
 mod lane;
 pub mod limits;

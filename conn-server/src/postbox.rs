@@ -21,6 +21,8 @@ pub(crate) struct Postbox {
     /// Peers with something kept.
     kept_count: usize,
     spares: Vec<MailBatch>,
+    /// The fewest spares since the last `tidy`: so many were not needed.
+    spares_low: usize,
     /// `None` if the node has no store, or lost it.
     store: Option<StoreSender>,
     kept_store: StoreBatch,
@@ -36,6 +38,7 @@ impl Postbox {
             kept: (0..shards).map(|_| VecDeque::new()).collect(),
             kept_count: 0,
             spares: Vec::new(),
+            spares_low: 0,
             store,
             kept_store: StoreBatch::default(),
             store_spares: Vec::new(),
@@ -85,6 +88,25 @@ impl Postbox {
         }
     }
 
+    /// Gives the memory of batches back that were not needed since the last call; whether there was any.
+    pub(crate) fn tidy(&mut self) -> bool {
+        let excess = self.spares_low;
+        self.spares.drain(..excess);
+        self.spares_low = self.spares.len();
+        excess > 0
+    }
+
+    /// Whether `tidy` has something to do.
+    pub(crate) const fn is_untidy(&self) -> bool {
+        self.spares_low > 0
+    }
+
+    fn spare(&mut self) -> MailBatch {
+        let spare = self.spares.pop();
+        self.spares_low = self.spares_low.min(self.spares.len());
+        spare.unwrap_or_else(|| MailBatch::new(self.shard))
+    }
+
     fn is_kept(&self, peer: ShardId) -> bool {
         self.kept.get(usize::from(peer.0)).is_some_and(|kept| !kept.is_empty())
     }
@@ -97,8 +119,7 @@ impl Postbox {
         counters: &mut IoCounters,
     ) {
         if !self.is_kept(peer) {
-            let spare = self.spares.pop().unwrap_or_else(|| MailBatch::new(self.shard));
-            let batch = mem::replace(lane, spare);
+            let batch = mem::replace(lane, self.spare());
             if let Some(batch) = post_batch(mesh, peer, batch, counters) {
                 self.kept_count += 1;
                 self.keep(peer, batch);
@@ -125,12 +146,15 @@ impl Postbox {
 
     /// Puts a lane behind what is kept for a peer.
     fn merge(&mut self, peer: ShardId, lane: &mut MailBatch) {
-        let Some(kept) = self.kept.get_mut(usize::from(peer.0)) else { return };
-        match kept.back_mut() {
-            Some(last) if last.len() + lane.len() <= KEPT_BATCH_BYTES_MAX => last.merge(lane),
-            Some(_) | None => {
-                let spare = self.spares.pop().unwrap_or_else(|| MailBatch::new(self.shard));
-                kept.push_back(mem::replace(lane, spare));
+        let kept = self.kept.get_mut(usize::from(peer.0));
+        let last = kept.and_then(VecDeque::back_mut);
+        match last.filter(|last| last.len() + lane.len() <= KEPT_BATCH_BYTES_MAX) {
+            Some(last) => last.merge(lane),
+            None => {
+                let batch = mem::replace(lane, self.spare());
+                if let Some(kept) = self.kept.get_mut(usize::from(peer.0)) {
+                    kept.push_back(batch);
+                }
             }
         }
     }

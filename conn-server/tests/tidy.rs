@@ -14,6 +14,7 @@ const UNSAFE: &[&str] = &[
     "conn-server/src/driver/uring/buffers.rs",
     "conn-server/src/driver/uring/ring.rs",
     "conn-server/src/driver/uring/send.rs",
+    "conn-server/src/heap.rs",
     "conn-server/tests/conformance/ring_client.rs",
     "loadgen/src/engine/pages.rs",
     "loadgen/src/engine/ring.rs",

@@ -49,12 +49,13 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
-    pub(crate) fn new() -> Self {
+    /// For so many memberships before it grows.
+    pub(crate) fn with_capacity(memberships: usize) -> Self {
         Self {
             index: HashMap::new(),
             rooms: Vec::new(),
             free_rooms: Vec::new(),
-            memberships: Vec::new(),
+            memberships: Vec::with_capacity(memberships),
             free: NONE,
         }
     }

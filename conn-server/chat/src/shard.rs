@@ -92,7 +92,7 @@ impl Shard {
             pool: FramePool::new(),
             spills: Spills::default(),
             directory: Directory::with_capacity(reserve),
-            rooms: Rooms::new(),
+            rooms: Rooms::with_capacity(reserve),
             outbox: Outbox::new(config.shards),
             known,
             recent,
@@ -208,6 +208,18 @@ impl Shard {
             (Some(timer), Some(purge)) => Some(timer.min(purge)),
             (timer, purge) => timer.or(purge),
         }
+    }
+
+    /// Gives memory back that bursts needed and the time since the last call did not; whether there was any. To be
+    /// called now and then, while `is_untidy`.
+    pub fn tidy(&mut self) -> bool {
+        self.pool.tidy()
+    }
+
+    /// Whether `tidy` may have something to do.
+    #[must_use]
+    pub fn is_untidy(&self) -> bool {
+        self.pool.is_untidy()
     }
 
     /// The node shuts down: no new sessions; every connection gets what is queued, then a goodbye. Idempotent.
