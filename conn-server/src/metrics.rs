@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry as Page;
 
 use crate::process::ProcessFigures;
 use crate::stats::{LAG_BUCKETS, LagHistogram, ShardSnapshot};
-use crate::store_lane::StoreReport;
+use crate::store_lane::{GROUP_BUCKETS, GroupHistogram, StoreReport};
 
 /// Everything that one scrape shows.
 #[derive(Debug)]
@@ -103,7 +103,14 @@ impl Scrape {
             let metric = encoder.encode_descriptor(name, about, None, MetricType::Histogram)?;
             histogram(metric, times)?;
         }
-        Ok(())
+        let about = "Messages in a commit";
+        let metric = encoder.encode_descriptor(
+            "store_group_messages",
+            about,
+            None,
+            MetricType::Histogram,
+        )?;
+        groups(metric, &report.stats.groups)
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -161,6 +168,16 @@ fn histogram(mut metric: MetricEncoder<'_>, times: &LagHistogram) -> fmt::Result
     metric.encode_histogram::<NoLabelSet>(sum, times.count(), &buckets, None)
 }
 
+fn groups(mut metric: MetricEncoder<'_>, groups: &GroupHistogram) -> fmt::Result {
+    // Exact: far below 2^53.
+    #[allow(clippy::cast_precision_loss, reason = "messages of a commit, and of all commits")]
+    let bound = |bucket| GroupHistogram::bound(bucket).map_or(f64::INFINITY, |most| most as f64);
+    let buckets: [_; GROUP_BUCKETS] = std::array::from_fn(|i| (bound(i), groups.counts[i]));
+    #[allow(clippy::cast_precision_loss, reason = "as above")]
+    let sum = groups.sum as f64;
+    metric.encode_histogram::<NoLabelSet>(sum, groups.count(), &buckets, None)
+}
+
 /// Every gauge with its name. Takes it apart whole, so that a new one does not compile until it is shown.
 fn gauges(gauges: &Gauges) -> [(&'static str, u64); 10] {
     let Gauges {
@@ -214,7 +231,8 @@ mod tests {
     }
 
     fn store() -> StoreReport {
-        let stats = StoreStats { appended: 9, ..StoreStats::default() };
+        let mut stats = StoreStats { appended: 9, ..StoreStats::default() };
+        stats.groups.record(3);
         StoreReport { stats, write_fault: None, read_fault: None, committing: None }
     }
 
@@ -251,6 +269,8 @@ mod tests {
             "ringline_node_store_appended_total 9",
             "ringline_node_store_latency_seconds_count 0",
             "ringline_node_store_failing 0",
+            "ringline_node_store_group_messages_bucket{le=\"3.0\"} 1",
+            "ringline_node_store_group_messages_sum 3.0",
         ] {
             assert!(page.lines().any(|shown| shown == line), "{line} is not in\n{page}");
         }

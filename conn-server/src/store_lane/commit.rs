@@ -139,6 +139,7 @@ impl Committer {
                 self.monitor.count(|stats| {
                     stats.commits += 1;
                     stats.group_high = stats.group_high.max(count);
+                    stats.groups.record(count);
                     stats.commit_time.record(end.since(begin));
                     results.iter().for_each(|result| tally(stats, result));
                     for job in &self.group {

@@ -33,7 +33,9 @@ use crate::clock::Clock;
 use crate::mesh::{StoreLane, StoreMail};
 use commit::Committer;
 use desk::Desk;
-pub use monitor::{StoreFaultReport, StoreMonitor, StoreReport, StoreStats};
+pub use monitor::{
+    GROUP_BUCKETS, GroupHistogram, StoreFaultReport, StoreMonitor, StoreReport, StoreStats,
+};
 
 /// The store's file, open and up to date, before there is anybody to serve.
 #[derive(Debug)]

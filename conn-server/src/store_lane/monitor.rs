@@ -27,6 +27,8 @@ pub struct StoreStats {
     pub busy: u64,
     /// The most messages in one commit.
     pub group_high: u64,
+    /// Messages per commit that succeeded.
+    pub groups: GroupHistogram,
     /// Reads answered.
     pub reads: u64,
     /// Reads answered as busy.
@@ -54,6 +56,45 @@ impl StoreStats {
             ("read_faults", self.read_faults),
         ]
         .into_iter()
+    }
+}
+
+/// Buckets of a [`GroupHistogram`]: two for each doubling, up to 12,288 messages; the last one is open.
+pub const GROUP_BUCKETS: usize = 28;
+
+/// How many messages commits had, in buckets: fixed size, no allocation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupHistogram {
+    /// Commits per bucket.
+    pub counts: [u64; GROUP_BUCKETS],
+    /// The messages of all of them.
+    pub sum: u64,
+}
+
+impl GroupHistogram {
+    /// Counts one commit.
+    pub fn record(&mut self, messages: u64) {
+        let bucket = (0..GROUP_BUCKETS - 1)
+            .find(|bucket| Self::bound(*bucket).is_some_and(|bound| messages <= bound));
+        self.counts[bucket.unwrap_or(GROUP_BUCKETS - 1)] += 1;
+        self.sum += messages;
+    }
+
+    /// The most messages of a bucket: 1, 2, 3, 4, 6, 8, 12 and so on; `None` for the open one.
+    #[must_use]
+    pub const fn bound(bucket: usize) -> Option<u64> {
+        match bucket {
+            0 => Some(1),
+            _ if bucket + 1 >= GROUP_BUCKETS => None,
+            _ if bucket % 2 == 1 => Some(2 << (bucket / 2)),
+            _ => Some(3 << (bucket / 2 - 1)),
+        }
+    }
+
+    /// How many commits.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
     }
 }
 
@@ -189,5 +230,27 @@ fn note(fault: &mut Option<Fault>, error: Option<&str>, now: chat::Instant) -> b
             true
         }
         (None, None) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_fall_into_the_bucket_whose_bound_they_do_not_exceed() {
+        let mut groups = GroupHistogram::default();
+        for messages in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 1_000_000] {
+            groups.record(messages);
+        }
+        assert_eq!(groups.counts[..7], [2, 1, 1, 1, 2, 2, 2]);
+        assert_eq!(groups.counts[GROUP_BUCKETS - 1], 1);
+        assert_eq!((groups.count(), groups.sum), (12, 1_000_057));
+        let bounds: Vec<u64> = (0..GROUP_BUCKETS).map_while(GroupHistogram::bound).collect();
+        assert!(bounds.is_sorted_by(|low, high| low < high));
+        assert_eq!(
+            (bounds[..8].to_vec(), bounds.last()),
+            (vec![1, 2, 3, 4, 6, 8, 12, 16], Some(&12_288))
+        );
     }
 }
