@@ -24,6 +24,9 @@ pub const TRANSMIT_BYTES_MAX: usize = 128 * 1024;
 /// pack that is hardly used costs little.
 pub const PACK_BYTES_MAX: usize = 4096;
 
+/// Places in queues that a shard keeps without need: 8 KiB, and heartbeats of a large shard.
+pub const QUEUE_NODES_KEPT: usize = 1024;
+
 /// What a slow reader that is closed for the shard's sake may still have in flight; with more it is cut off at once.
 pub const CUT_QUEUE_BYTES_MAX: u32 = 64 * 1024;
 

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::conn::NONE;
 use crate::frame_pool::{FrameId, FramePool};
-use crate::limits::{TRANSMIT_BYTES_MAX, TRANSMIT_SLICES_MAX};
+use crate::limits::{QUEUE_NODES_KEPT, TRANSMIT_BYTES_MAX, TRANSMIT_SLICES_MAX};
 use crate::transmit::Transmit;
 
 /// One connection's queue: 24 bytes, empty or not.
@@ -46,15 +46,37 @@ struct Node {
 pub(crate) struct QueueNodes {
     nodes: Vec<Node>,
     free: u32,
+    used: u32,
+    /// The most that were in use since the memory was last tidied.
+    used_high: u32,
 }
 
 impl QueueNodes {
     pub(crate) const fn new() -> Self {
-        Self { nodes: Vec::new(), free: NONE }
+        Self { nodes: Vec::new(), free: NONE, used: 0, used_high: 0 }
+    }
+
+    /// Gives memory back that was not needed since the last call; whether there was any. Places are named by their
+    /// index, so only while none is in use.
+    pub(crate) fn tidy(&mut self) -> bool {
+        let high = core::mem::replace(&mut self.used_high, self.used) as usize;
+        if self.used > 0 || self.nodes.capacity() <= high.saturating_mul(2).max(QUEUE_NODES_KEPT) {
+            return false;
+        }
+        self.nodes = Vec::with_capacity(high);
+        self.free = NONE;
+        true
+    }
+
+    /// Whether `tidy` has something to do after another while without use.
+    pub(crate) const fn is_untidy(&self) -> bool {
+        self.used == 0 && self.nodes.capacity() > QUEUE_NODES_KEPT
     }
 
     /// Appends a frame; its hold passes to the queue.
     pub(crate) fn push(&mut self, queue: &mut SendQueue, frame: FrameId) {
+        self.used += 1;
+        self.used_high = self.used_high.max(self.used);
         let node = Node { frame, next: NONE };
         let index = if self.free == NONE {
             self.nodes.push(node);
@@ -86,6 +108,7 @@ impl QueueNodes {
         let index = queue.head;
         let node = self.nodes.get_mut(index as usize)?;
         let frame = node.frame;
+        self.used -= 1;
         queue.head = node.next;
         node.next = self.free;
         self.free = index;
