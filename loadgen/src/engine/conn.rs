@@ -57,8 +57,16 @@ pub(super) struct Conn {
     /// Operations that will still complete.
     pub(super) ops: u8,
     pub(super) login_attempts: u8,
-    /// Whether a receive is in flight.
+    /// When its last heartbeat was due, or its next is, in milliseconds: before its first it is a moment drawn at random.
+    pub(super) beat_due_ms: u32,
+    /// Whether that heartbeat is sent and not answered.
+    pub(super) is_beating: bool,
+    /// Whether a receive is in flight, or a poll for bytes.
     pub(super) is_receiving: bool,
+    /// Whether polled bytes are being fetched.
+    pub(super) is_reading: bool,
+    /// Whether more came meanwhile.
+    pub(super) is_readable: bool,
     /// Whether everything on its socket was cancelled, however long that takes to find.
     pub(super) is_swept: bool,
     /// Whether its place in the ring's table holds a socket.
@@ -84,7 +92,11 @@ impl Conn {
             state: State::Absent,
             ops: 0,
             login_attempts: 0,
+            beat_due_ms: 0,
+            is_beating: false,
             is_receiving: false,
+            is_reading: false,
+            is_readable: false,
             is_swept: false,
             has_socket: false,
             is_veteran: false,

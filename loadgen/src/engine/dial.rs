@@ -18,7 +18,6 @@ use super::tally::Reason;
 use super::timers::Alarm;
 use super::token::{Op, Token};
 use crate::plan::Grant;
-use crate::schedule::mix;
 
 /// Not in libc's constants for this target: bind an address without taking a port, so that each connection to another
 /// destination may have the same port.
@@ -130,7 +129,7 @@ impl Engine<'_> {
                 self.start(index, Op::Connect, opcode::Connect::new(fd, remote, size).build())
             }
             Op::Connect => self.log_in(index, now_ns),
-            Op::Recv | Op::Send | Op::Cancel | Op::Close => Ok(()),
+            Op::Recv | Op::Send | Op::Cancel | Op::Close | Op::Poll | Op::Read => Ok(()),
         }
     }
 
@@ -156,8 +155,7 @@ impl Engine<'_> {
         welcome: &Welcome,
         now_ns: u64,
     ) -> io::Result<()> {
-        let is_silent =
-            self.plan.load == crate::plan::Load::None && self.plan.options.prime == 0;
+        let is_silent = self.plan.load == crate::plan::Load::None && self.plan.options.prime == 0;
         if !is_silent && self.plan.body_bytes > welcome.body_bytes_max as usize {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -169,6 +167,7 @@ impl Engine<'_> {
         }
         let room = self.fleet.room_stream_of(index);
         let room = room.and_then(|stream| self.fleet.room_id(self.plan.run_id, stream));
+        self.beats.told(welcome.heartbeat_interval_ms);
         let conn = &mut self.conns[index as usize];
         conn.state = State::Settling;
         conn.needs_room = room.is_some();
@@ -238,18 +237,6 @@ impl Engine<'_> {
             self.say_again(index, now_ns);
         }
         Ok(())
-    }
-
-    /// The first heartbeat comes at a random moment of the first interval, so that a ramp makes no waves.
-    fn start_heartbeats(&mut self, index: u32, now_ns: u64) {
-        let now_ms = now_ns / 1_000_000;
-        let conn = &mut self.conns[index as usize];
-        conn.has_beaten = false;
-        if let Some(due_ms) = conn.session.heartbeat_due_ms() {
-            let interval_ms = due_ms.saturating_sub(now_ms).max(1);
-            let first_ms = now_ms + mix(self.plan.seed ^ u64::from(index)) % interval_ms;
-            self.wheel.insert(index, first_ms);
-        }
     }
 
     /// With every connection ready and nothing said yet: a private conversation that the node does not know begins with

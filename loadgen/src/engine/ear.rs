@@ -24,6 +24,8 @@ pub(super) struct Told {
     /// Messages that are done: acknowledged and, in a closed loop, delivered.
     pub(super) completed: u32,
     pub(super) has_acks: bool,
+    /// A heartbeat is answered.
+    pub(super) has_beaten: bool,
     /// Gaps that were opened.
     pub(super) gaps: u32,
 }
@@ -63,11 +65,11 @@ impl Ear<'_> {
                 self.told.goodbye = Some((code, reconnect_after_ms));
             }
             Notice::GapOpened { .. } => self.told.gaps += 1,
+            Notice::HeartbeatAck { .. } => self.told.has_beaten = true,
             // Repeats are the client half's business, and what it gives up the ledger will miss by itself.
             Notice::Duplicate { .. }
             | Notice::GapClosed { .. }
             | Notice::GapLost { .. }
-            | Notice::HeartbeatAck { .. }
             | Notice::ConversationHead { .. }
             | Notice::Left { .. }
             | Notice::Page { .. }

@@ -10,7 +10,7 @@ use super::limits::{LOGIN_ATTEMPTS_MAX, LOGIN_BACKOFF_MS, LOGIN_BACKOFF_MS_MAX};
 use super::tally::{Reason, count};
 use super::timers::Alarm;
 use super::token::{Op, Token};
-use crate::plan::Phase;
+use crate::plan::{Phase, Receive};
 use crate::schedule::mix;
 
 impl Engine<'_> {
@@ -66,7 +66,12 @@ impl Engine<'_> {
         conn.dial = None;
         conn.is_swept = false;
         let generation = conn.generation;
-        let flying = [(conn.is_receiving, Op::Recv), (conn.out.is_sending, Op::Send)];
+        let receive = match self.plan.options.receive {
+            Receive::Armed => Op::Recv,
+            Receive::Polled => Op::Poll,
+        };
+        // A read of polled bytes never waits, so it needs no cancel.
+        let flying = [(conn.is_receiving, receive), (conn.out.is_sending, Op::Send)];
         for (_, op) in flying.into_iter().filter(|(is_flying, _)| *is_flying) {
             // By its token: the kernel finds that at once, but looks for a socket's operations among those of all.
             let token = Token { op, generation, index }.encode();

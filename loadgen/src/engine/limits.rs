@@ -21,7 +21,7 @@ pub(super) const COMPLETIONS_MIN: u32 = 8_192;
 pub(super) const RINGS_FULL_SIZE_MAX: u32 = 4;
 
 /// Receive buffers of a ring where there are many.
-pub(super) const RECV_BUFFERS_MIN: u16 = if cfg!(test) { 8 } else { 256 };
+pub(super) const RECV_BUFFERS_MIN: u16 = if cfg!(test) { 8 } else { 512 };
 
 /// Receive buffers of a ring. They are given back before the next completion is looked at, so this bounds the burst
 /// between two turns; they are used in turn, so more of them would only leave the cache.
@@ -43,6 +43,10 @@ pub(super) const PRIMING_MAX: usize = 1_024;
 
 /// Sends that are made before completions are looked at again.
 pub(super) const SENDS_PER_TURN: u32 = 128;
+
+/// Sends made at one reading of the clock, which costs as much as some of the work: a message's moment is at most this many
+/// sends old, a few microseconds.
+pub(super) const SENDS_PER_CLOCK: u32 = 8;
 
 /// Logins that are started in a turn, and logouts: a burst of all of them would be one long turn.
 pub(super) const STARTS_PER_TURN: u32 = 256;
@@ -113,6 +117,9 @@ pub(super) const TEARDOWN_NS_MAX: u64 = 5_000_000_000;
 
 /// Different reasons that are counted by name: the rest are counted together.
 pub(super) const REASONS_MAX: usize = 64;
+
+/// A heartbeat whose answer is later than this when the logouts begin counts as not answered.
+pub(super) const BEAT_LATE_MS: u32 = 1_000;
 
 /// Slots of the heartbeat wheel: with [`WHEEL_TICK_MS`] it reaches 65 s ahead; later dues go round again.
 pub(super) const WHEEL_SLOTS: usize = 1_024;

@@ -7,6 +7,7 @@
 //! Invariant: a connection is dialled again only after every operation of its last life has completed.
 
 mod churn;
+mod beats;
 mod clock;
 mod conn;
 mod dial;
@@ -19,7 +20,9 @@ mod pages;
 mod phases;
 mod pin;
 mod prime;
+mod quiet;
 pub(crate) mod raw;
+mod readiness;
 mod ring;
 mod rings;
 mod send_pool;
@@ -31,6 +34,7 @@ mod traffic;
 mod turn;
 mod wheel;
 
+use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -46,6 +50,7 @@ use crate::recorder::{ClassKind, Recorder};
 use crate::schedule::{Schedule, mix};
 use crate::stamp::STAMP_BYTES;
 
+use beats::BeatLog;
 use clock::Clock;
 use conn::Conn;
 use ear::Told;
@@ -127,7 +132,11 @@ pub(crate) fn check(plan: &Plan) -> io::Result<()> {
         return refuse("nobody has anybody to talk to: use at least two connections".to_owned());
     }
     if plan.options.protocol == Protocol::Raw && plan.body_bytes != raw::BODY_BYTES {
-        return refuse(format!("a raw body has {} bytes, not {}", raw::BODY_BYTES, plan.body_bytes));
+        return refuse(format!(
+            "a raw body has {} bytes, not {}",
+            raw::BODY_BYTES,
+            plan.body_bytes
+        ));
     }
     match plan.load {
         Load::Closed { window } if window < plan.options.burst => refuse(format!(
@@ -186,8 +195,9 @@ struct Engine<'a> {
     arriving: u32,
     /// Connections that have something to send and no send in flight.
     to_flush: Vec<u32>,
-    /// Connections whose receive ended for want of a buffer.
-    starved: Vec<u32>,
+    /// Connections whose receive ended for want of a buffer, by ring, the longest waiting first.
+    starved: Vec<VecDeque<u32>>,
+    beats: BeatLog,
     // Reused, so that nothing is allocated per message.
     reaped: Vec<Completion>,
     found: Vec<u32>,
@@ -208,6 +218,7 @@ impl<'a> Engine<'a> {
         let frame_bytes = frame_bytes(plan.body_bytes);
         let buffer_bytes = (frame_bytes * burst.max(4)).next_power_of_two();
         let buffer_bytes = buffer_bytes.clamp(RECV_BUFFER_BYTES_MIN, RECV_BUFFER_BYTES_MAX);
+        let rings = Rings::open(plan.connections, buffer_bytes, conns_per_ring_max)?;
         let follow = if plan.options.raw { Follow::Raw } else { Follow::Now };
         Ok(Self {
             plan,
@@ -215,7 +226,6 @@ impl<'a> Engine<'a> {
             watch,
             clock: Clock::start(),
             fleet,
-            rings: Rings::open(plan.connections, buffer_bytes, conns_per_ring_max)?,
             conns: (0..plan.connections)
                 .map(|_| Conn::new(plan.options.protocol, follow))
                 .collect(),
@@ -236,7 +246,9 @@ impl<'a> Engine<'a> {
             asked: 0,
             arriving: 0,
             to_flush: Vec::new(),
-            starved: Vec::new(),
+            starved: vec![VecDeque::new(); rings.len()],
+            beats: BeatLog::default(),
+            rings,
             reaped: Vec::new(),
             found: Vec::new(),
             told: Told::default(),
@@ -300,6 +312,9 @@ impl<'a> Engine<'a> {
             enobufs: self.tally.enobufs,
             send_queue_overflows: self.tally.overflows,
             window: span.window,
+            beats: self.beats.into_beats(),
+            idle: span.idle,
+            closing: Duration::from_nanos(span.closing_ns),
             interrupted: is_interrupted,
         }
     }

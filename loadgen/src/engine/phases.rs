@@ -12,7 +12,7 @@ use super::limits::{
     STARTS_PER_TURN,
 };
 use super::send_pool::Writer;
-use crate::outcome::Window;
+use crate::outcome::{IdleCost, Window};
 use crate::plan::Phase;
 use crate::server_cost::processor_time;
 
@@ -27,6 +27,8 @@ pub(super) struct Span {
     pub(super) cost: ThreadCost,
     pub(super) spin_ns: u64,
     pub(super) window: Window,
+    pub(super) idle: Option<IdleCost>,
+    pub(super) closing_ns: u64,
     /// Which connections cannot be expected to have everything, by index: those that were not there at the end.
     pub(super) excused: Vec<bool>,
     pub(super) is_interrupted: bool,
@@ -35,7 +37,7 @@ pub(super) struct Span {
 impl Engine<'_> {
     pub(super) fn run_phases(&mut self) -> io::Result<()> {
         let is_up = self.ramp()?;
-        if is_up && self.prime()? {
+        if is_up && self.prime()? && self.keep_quiet()? {
             self.load()?;
             self.drain()?;
         }
@@ -102,6 +104,7 @@ impl Engine<'_> {
         self.span.ramp_ns = self.clock.now_ns() - start_ns;
         self.span.established = self.established;
         self.span.load_start_ns = self.clock.now_ns();
+        self.beats.everybody_is_there(self.span.load_start_ns);
         Ok(self.established == target && !self.span.is_interrupted)
     }
 
@@ -168,7 +171,7 @@ impl Engine<'_> {
         self.is_stopped() || self.tally.overflows > 0
     }
 
-    fn run_until(&mut self, end_ns: u64) -> io::Result<()> {
+    pub(super) fn run_until(&mut self, end_ns: u64) -> io::Result<()> {
         while self.clock.now_ns() < end_ns && !self.has_ended_early() {
             self.turn(end_ns)?;
         }
@@ -195,6 +198,7 @@ impl Engine<'_> {
 
     /// Logs everybody out and waits for the goodbyes, or for the end of patience.
     fn close_all(&mut self) -> io::Result<()> {
+        self.note_unanswered_beats();
         self.enter_phase(Phase::Close);
         if !self.plan.logout || self.established == 0 {
             return Ok(());
@@ -232,6 +236,7 @@ impl Engine<'_> {
             let may_go_on = next < self.conns.len() && self.leaving < LEAVING_MAX;
             self.turn(if may_go_on { now_ns } else { end_ns })?;
         }
+        self.span.closing_ns = self.clock.now_ns() - start_ns;
         if self.leaving > 0 {
             let key = "no goodbye after the logout".to_owned();
             self.tally.disconnects.insert(key, u64::from(self.leaving + self.established));

@@ -138,8 +138,7 @@ mod tests {
     #[test]
     fn frames_are_heard_wherever_the_stream_is_cut() {
         let stream = stream();
-        let whole =
-            ["LoggedIn", "Acked(0)", "message of 128", "message of 128", "Acked(1)"];
+        let whole = ["LoggedIn", "Acked(0)", "message of 128", "message of 128", "Acked(1)"];
         assert_eq!(heard(&[&stream]), whole);
         for cut in 0..stream.len() {
             assert_eq!(heard(&[&stream[..cut], &stream[cut..]]), whole, "cut at {cut}");

@@ -104,18 +104,18 @@ impl Ring {
         let address = entries.at(0) as u64;
         // SAFETY: the entries are page-aligned, large enough, and live until the ring is gone (field order, `quiesce`).
         unsafe {
-            ring.submitter().register_buf_ring_with_flags(
-                address,
-                count,
-                BUFFER_GROUP,
-                0,
-            )?;
+            ring.submitter().register_buf_ring_with_flags(address, count, BUFFER_GROUP, 0)?;
         }
         let mut ring = Self { ring, entries, buffers, sizes, tail: 0, in_flight: 0 };
         for id in 0..count {
             ring.recycle(id);
         }
         Ok(ring)
+    }
+
+    /// Receive buffers, and the bytes of each.
+    pub(super) const fn buffers(&self) -> (u16, usize) {
+        (self.sizes.buffers, self.sizes.buffer_bytes)
     }
 
     /// The ring's own descriptor: readable when there is something to reap.
@@ -219,6 +219,8 @@ impl Ring {
             self.reap(usize::MAX, &mut dropped);
             dropped.clear();
         }
+        // Closes the sockets now, and not some time after the ring is gone: whoever measures next may need their places.
+        let _ = self.ring.submitter().unregister_files();
         self.in_flight == 0
     }
 }

@@ -33,9 +33,14 @@ impl Rings {
         self.rings.len()
     }
 
+    /// The number of a connection's ring.
+    pub(super) const fn at(&self, index: u32) -> usize {
+        (index / self.per_ring) as usize
+    }
+
     /// The ring of a connection.
     pub(super) fn of(&mut self, index: u32) -> &mut Ring {
-        &mut self.rings[(index / self.per_ring) as usize]
+        &mut self.rings[self.at(index)]
     }
 
     pub(super) fn ring(&mut self, at: usize) -> &mut Ring {

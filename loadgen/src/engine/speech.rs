@@ -5,7 +5,7 @@ use wire::{ClientMessageId, Rejected};
 use super::Engine;
 use super::conn::State;
 use super::flights::{Flight, FlightId};
-use super::limits::{RETRIES_MAX, RETRY_MS, RETRY_MS_MAX, SENDS_PER_TURN};
+use super::limits::{RETRIES_MAX, RETRY_MS, RETRY_MS_MAX, SENDS_PER_CLOCK, SENDS_PER_TURN};
 use super::send_pool::Writer;
 use super::timers::Alarm;
 use crate::plan::Load;
@@ -81,8 +81,11 @@ impl Engine<'_> {
         if !self.speech.is_on {
             return false;
         }
-        for _ in 0..SENDS_PER_TURN {
-            let now_ns = self.clock.now_ns();
+        let mut now_ns = self.clock.now_ns();
+        for count in 0..SENDS_PER_TURN {
+            if count % SENDS_PER_CLOCK == SENDS_PER_CLOCK - 1 {
+                now_ns = self.clock.now_ns();
+            }
             let is_said = if self.speech.schedule.is_some() {
                 match self.speech.next_due_ns().filter(|due_ns| *due_ns <= now_ns) {
                     Some(due_ns) => self.say(due_ns, now_ns),

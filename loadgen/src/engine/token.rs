@@ -13,10 +13,12 @@ pub(super) enum Op {
     Send,
     Cancel,
     Close,
+    Poll,
+    Read,
 }
 
 impl Op {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Socket,
         Self::NoDelay,
         Self::NoPort,
@@ -26,6 +28,8 @@ impl Op {
         Self::Send,
         Self::Cancel,
         Self::Close,
+        Self::Poll,
+        Self::Read,
     ];
 }
 

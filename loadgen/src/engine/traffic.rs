@@ -13,6 +13,7 @@ use super::send_pool::Writer;
 use super::tally::Reason;
 use super::timers::Alarm;
 use super::token::{GENERATION_MASK, Op, Token};
+use crate::plan::Receive;
 
 /// What a session is entered with.
 #[derive(Clone, Copy, Debug)]
@@ -57,18 +58,35 @@ impl Engine<'_> {
     pub(super) fn arm(&mut self, index: u32) -> io::Result<()> {
         self.conns[index as usize].is_receiving = true;
         let fd = types::Fixed(self.rings.slot(index));
-        self.start(index, Op::Recv, opcode::RecvMulti::new(fd, BUFFER_GROUP).build())
+        match self.plan.options.receive {
+            Receive::Armed => {
+                self.start(index, Op::Recv, opcode::RecvMulti::new(fd, BUFFER_GROUP).build())
+            }
+            Receive::Polled => {
+                let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
+                self.start(index, Op::Poll, opcode::PollAdd::new(fd, events).multi(true).build())
+            }
+        }
     }
 
-    /// Receives that had no buffer are started again: by now every buffer is back.
+    /// Receives that had no buffer are started again. In each turn as many of a ring as it has buffers: all at once would
+    /// mostly run dry again, for each arrival of one of them.
     pub(super) fn feed_starved(&mut self) -> io::Result<()> {
-        // While completions wait, so do the buffers that they fill.
-        if self.rings.has_completions() {
-            return Ok(());
-        }
-        while let Some(index) = self.starved.pop() {
-            if self.conns[index as usize].state.is_open() {
-                self.arm(index)?;
+        for at in 0..self.starved.len() {
+            // While completions wait, so do the buffers that they fill.
+            if self.starved[at].is_empty() || self.rings.ring(at).has_completions() {
+                continue;
+            }
+            let (buffers, _) = self.rings.ring(at).buffers();
+            for _ in 0..buffers {
+                let Some(index) = self.starved[at].pop_front() else { break };
+                let conn = &self.conns[index as usize];
+                let (is_open, is_receiving) = (conn.state.is_open(), conn.is_receiving);
+                match self.plan.options.receive {
+                    Receive::Armed if is_open && !is_receiving => self.arm(index)?,
+                    Receive::Polled if is_open => self.read(index)?,
+                    Receive::Armed | Receive::Polled => {}
+                }
             }
         }
         Ok(())
@@ -99,6 +117,8 @@ impl Engine<'_> {
         match op {
             Op::Recv => self.on_recv(ring, index, completion, now_ns)?,
             Op::Send => self.on_sent(index, completion.result, now_ns)?,
+            Op::Poll => self.on_polled(index, completion, now_ns)?,
+            Op::Read => self.on_read(ring, index, completion, now_ns)?,
             Op::Socket | Op::NoDelay | Op::NoPort | Op::Bind | Op::Connect => {
                 self.on_step(op, index, completion.result, now_ns)?;
             }
@@ -121,7 +141,14 @@ impl Engine<'_> {
         let what = match op {
             Op::Socket => "socket",
             Op::Bind | Op::NoPort => "bind",
-            Op::NoDelay | Op::Connect | Op::Recv | Op::Send | Op::Cancel | Op::Close => "connect",
+            Op::NoDelay
+            | Op::Connect
+            | Op::Recv
+            | Op::Send
+            | Op::Cancel
+            | Op::Close
+            | Op::Poll
+            | Op::Read => "connect",
         };
         self.fail(index, &Reason::Failed(what, -result), now_ns)
     }
@@ -148,17 +175,7 @@ impl Engine<'_> {
         now_ns: u64,
     ) -> io::Result<()> {
         self.conns[index as usize].is_receiving &= completion.has_more();
-        let is_open = self.conns[index as usize].state.is_open();
-        if let Some(buffer) = completion.buffer() {
-            let heard = match usize::try_from(completion.result) {
-                Ok(len) if len > 0 && is_open => {
-                    self.enter(index, Entry::Received { ring, buffer, len }, now_ns)
-                }
-                Ok(_) | Err(_) => Ok(()),
-            };
-            self.rings.ring(ring).recycle(buffer);
-            heard?;
-        }
+        self.hear(ring, index, completion, now_ns)?;
         // Entering may have closed it.
         if !self.conns[index as usize].state.is_open() {
             return Ok(());
@@ -167,7 +184,7 @@ impl Engine<'_> {
             0 => self.fail(index, &Reason::Eof, now_ns),
             error if error == -libc::ENOBUFS => {
                 self.tally.enobufs += 1;
-                self.starved.push(index);
+                self.starved[ring].push_back(index);
                 Ok(())
             }
             error if error < 0 => self.fail(index, &Reason::Failed("receive", -error), now_ns),
@@ -175,6 +192,26 @@ impl Engine<'_> {
             // Any receive may be the last of its kind, good bytes or not.
             _ => self.arm(index),
         }
+    }
+
+    /// Lets the session have what is in a completion's buffer, and gives the buffer back.
+    pub(super) fn hear(
+        &mut self,
+        ring: usize,
+        index: u32,
+        completion: Completion,
+        now_ns: u64,
+    ) -> io::Result<()> {
+        let Some(buffer) = completion.buffer() else { return Ok(()) };
+        let is_open = self.conns[index as usize].state.is_open();
+        let heard = match usize::try_from(completion.result) {
+            Ok(len) if len > 0 && is_open => {
+                self.enter(index, Entry::Received { ring, buffer, len }, now_ns)
+            }
+            Ok(_) | Err(_) => Ok(()),
+        };
+        self.rings.ring(ring).recycle(buffer);
+        heard
     }
 
     /// Enters a session, and does what it tells.
@@ -238,6 +275,9 @@ impl Engine<'_> {
             }
         }
         self.told.rejected = rejected;
+        if self.told.has_beaten {
+            self.on_beat_answered(index, now_ns);
+        }
         if self.told.has_acks && self.plan.options.serial {
             self.say_next(index, now_ns);
         }

@@ -6,8 +6,6 @@ use std::time::Duration;
 use super::Engine;
 use super::conn::State;
 use super::limits::{COMPLETIONS_PER_TURN, GRANT_POLL_NS, SLEEP_NS_MAX, SPIN_NS, STARTS_PER_TURN};
-use super::send_pool::Writer;
-use super::tally::Reason;
 use super::timers::Alarm;
 use super::traffic::Entry;
 
@@ -45,38 +43,6 @@ impl Engine<'_> {
                 }
             }
         }
-        Ok(())
-    }
-
-    /// Sends the heartbeats that are due.
-    fn beat(&mut self, now_ns: u64) -> io::Result<()> {
-        let now_ms = now_ns / 1_000_000;
-        if self.wheel.next_ms().is_none_or(|next_ms| now_ms < next_ms) {
-            return Ok(());
-        }
-        let mut found = std::mem::take(&mut self.found);
-        self.wheel.turn(now_ms, &mut found);
-        for index in found.drain(..) {
-            let conn = &mut self.conns[index as usize];
-            if conn.state != State::Ready {
-                continue; // It goes in again when it is back.
-            }
-            if conn.session.is_silent(now_ms) {
-                self.fail(index, &Reason::Silent, now_ns)?;
-                continue;
-            }
-            let is_first = !std::mem::replace(&mut conn.has_beaten, true);
-            if is_first || conn.session.heartbeat_due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
-                let mut writer = Writer { pool: &mut self.pool, out: &mut conn.out };
-                let is_sent = conn.session.heartbeat(now_ms, &mut writer);
-                self.tally.heartbeats += u64::from(is_sent);
-            }
-            if let Some(due_ms) = conn.session.heartbeat_due_ms() {
-                self.wheel.insert(index, due_ms);
-            }
-            self.list(index);
-        }
-        self.found = found;
         Ok(())
     }
 
@@ -148,9 +114,9 @@ impl Engine<'_> {
             let mut reaped = std::mem::take(&mut self.reaped);
             self.rings.ring(ring).reap(8, &mut reaped);
             let count = reaped.len();
-            let mut now_ns = 0;
+            // One moment for all of them: they were there when they were reaped. A clock costs as much as a message.
+            let now_ns = self.clock.now_ns();
             for completion in reaped.drain(..) {
-                now_ns = self.clock.now_ns();
                 self.on_completion(ring, completion, now_ns)?;
             }
             self.reaped = reaped;

@@ -123,3 +123,6 @@ fn measure_row(row: &'static Row, what: &What) -> anyhow::Result<Finding> {
     bench.close()?;
     table::find(row, offered, pairs)
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,12 @@ impl Floor {
         Ok(Self { listener, address, args: args.clone() })
     }
 
+    /// Where it listens.
+    #[cfg_attr(not(test), allow(dead_code, reason = "the ready line says it"))]
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Says on standard output, in one line of JSON, that it serves, and where.
     ///
     /// # Errors
