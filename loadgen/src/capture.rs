@@ -75,6 +75,19 @@ impl Samples {
         let of_metric = self.0.iter().filter(|(name, _)| name.split('{').next() == Some(metric));
         of_metric.map(|(_, value)| *value).reduce(|sum, value| sum + value)
     }
+
+    /// The buckets of a histogram without labels of its own: each bound with what was counted up to it, in order.
+    #[must_use]
+    pub fn buckets(&self, metric: &str) -> Vec<(f64, f64)> {
+        let start = format!("{metric}_bucket{{le=\"");
+        let of_metric = self.0.iter().filter_map(|(name, count)| {
+            let bound = name.strip_prefix(&start)?.split('"').next()?;
+            Some((bound.parse().ok()?, *count))
+        });
+        let mut buckets: Vec<(f64, f64)> = of_metric.collect();
+        buckets.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        buckets
+    }
 }
 
 /// The node's figures at one moment, or the reason why there are none.
@@ -91,6 +104,12 @@ impl Snapshot {
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<f64> {
         self.samples.as_ref().ok()?.sum(&format!("ringline_node_{name}"))
+    }
+
+    /// The page of metrics, if it could be read.
+    #[must_use]
+    pub fn samples(&self) -> Option<&Samples> {
+        self.samples.as_ref().ok()
     }
 
     fn process(&self) -> Option<(f64, u64)> {

@@ -2,6 +2,8 @@
 
 pub mod capture;
 pub mod cli;
+pub mod disk;
+pub mod durable;
 pub mod engine;
 pub mod engines;
 pub mod env;

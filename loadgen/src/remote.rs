@@ -30,11 +30,7 @@ const NODE_LOOK: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// When it cannot be reached or the load makes no sense.
-pub fn run(
-    args: &RunArgs,
-    watch: Arc<Watch>,
-    run_id: u64,
-) -> Result<Vec<Exit>, Refusal> {
+pub fn run(args: &RunArgs, watch: Arc<Watch>, run_id: u64) -> Result<Vec<Exit>, Refusal> {
     let mut offer = Offer::new(&args.load, run_id)?;
     if args.protocol == ProtocolName::Raw {
         return run_raw(args, offer, watch);
@@ -66,6 +62,7 @@ pub fn run(
         grants,
         probe,
         processes,
+        data: None,
         require_valid: !args.allow_invalid,
         watch,
         engine: args.load.engine.engine(),
@@ -79,9 +76,9 @@ fn run_raw(args: &RunArgs, mut offer: Offer, watch: Arc<Watch>) -> Result<Vec<Ex
         return Err(Refusal::usage("--protocol raw needs --engine uring"));
     }
     let target = args.target.as_deref().unwrap_or_default();
-    let target: SocketAddrV4 = target.parse().map_err(|_| {
-        Refusal::usage(format!("`{target}` is no address: write --target IP:PORT"))
-    })?;
+    let target: SocketAddrV4 = target
+        .parse()
+        .map_err(|_| Refusal::usage(format!("`{target}` is no address: write --target IP:PORT")))?;
     let cpu = args.cpu.or_else(|| allowed_cpus().ok()?.last().copied());
     offer.plan.cpu = cpu;
     offer.plan.sources = match args.source.as_slice() {
@@ -100,6 +97,7 @@ fn run_raw(args: &RunArgs, mut offer: Offer, watch: Arc<Watch>) -> Result<Vec<Ex
         grants: Box::new(RawGrants::new(target)),
         probe: None,
         processes: args.server_pid.into_iter().collect(),
+        data: None,
         require_valid: !args.allow_invalid,
         watch,
         engine: args.load.engine.engine(),

@@ -11,6 +11,7 @@ use anyhow::Context;
 
 use crate::capture::{NodeInfo, Probe, ServerFigures, Snapshot};
 use crate::cli::LoadArgs;
+use crate::durable::{DurableFigures, DurableWatch};
 use crate::env::{ClockCost, Environment, HostCounters, clock_cost};
 use crate::exit::{Exit, Refusal};
 use crate::offer::Offer;
@@ -42,6 +43,8 @@ pub struct Trial<'a> {
     pub probe: Option<Probe>,
     /// Local processes that belong to the run, beside this one.
     pub processes: Vec<u32>,
+    /// Where the node keeps its files, when it is here and keeps any.
+    pub data: Option<PathBuf>,
     /// Whether an INVALID measurement changes the exit status.
     pub require_valid: bool,
     /// Stops the run when it is set.
@@ -73,8 +76,11 @@ impl Trial<'_> {
         for line in &self.layout {
             progress.say(line);
         }
-        let (outcome, marks) = self.measure(&mut progress)?;
+        let mut durable =
+            self.data.take().map(|data| DurableWatch::new(data, self.servers().to_vec()));
+        let (outcome, marks) = self.measure(&mut progress, durable.as_mut())?;
         progress.finish();
+        let durable = durable.map(|watch| watch.finish(&outcome));
         let environment_end = Environment::capture_again(&environment_start);
         let report = self.judge(Found {
             started,
@@ -83,12 +89,22 @@ impl Trial<'_> {
             info,
             outcome,
             marks,
+            durable,
         });
         self.publish(&report)?;
         Ok(exits(&report, self.require_valid))
     }
 
-    fn measure(&mut self, progress: &mut Progress) -> Result<(Outcome, Marks), Refusal> {
+    /// The processes of the system: all but this one, which is the last.
+    fn servers(&self) -> &[u32] {
+        self.processes.split_last().map_or(&[], |(_, servers)| servers)
+    }
+
+    fn measure(
+        &mut self,
+        progress: &mut Progress,
+        mut durable: Option<&mut DurableWatch>,
+    ) -> Result<(Outcome, Marks), Refusal> {
         let (plan, grants, watch) = (&self.offer.plan, &mut self.grants, &self.watch);
         let (probe, processes) = (self.probe.as_ref(), &self.processes);
         let engine = self.engine;
@@ -107,6 +123,9 @@ impl Trial<'_> {
                     } else if phase == Phase::Measured {
                         marks.end = look();
                     }
+                    if let Some(durable) = &mut durable {
+                        durable.enter(phase, now, probe);
+                    }
                     phase = now;
                     progress.enter(phase);
                 }
@@ -123,7 +142,7 @@ impl Trial<'_> {
     }
 
     fn judge(&self, found: Found) -> Report {
-        let Found { started, environments, clock, info, outcome, marks } = found;
+        let Found { started, environments, clock, info, outcome, marks, durable } = found;
         let snapshot = |mark: &Option<(Option<Snapshot>, HostCounters)>| mark.as_ref()?.0.clone();
         let (start, end) = (snapshot(&marks.start), snapshot(&marks.end));
         let server = ServerFigures::over(info.as_ref(), start.as_ref(), end.as_ref(), &outcome);
@@ -148,6 +167,7 @@ impl Trial<'_> {
             layout: self.layout.clone(),
             outcome,
             server,
+            durable,
             environment_start,
             environment_end,
             interference,
@@ -185,6 +205,7 @@ struct Found {
     info: Option<NodeInfo>,
     outcome: Outcome,
     marks: Marks,
+    durable: Option<DurableFigures>,
 }
 
 /// Every reason not to end with 0.

@@ -73,6 +73,7 @@ fn run(
         grants: Box::new(NoGrants),
         probe: None,
         processes: Vec::new(),
+        data: None,
         require_valid,
         watch: Arc::default(),
         engine,

@@ -171,6 +171,13 @@ pub(crate) fn process_seconds(pid: u32) -> Result<f64, String> {
     Ok((stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64)
 }
 
+/// Bytes that a process had written to files since it started.
+pub(crate) fn process_written_bytes(pid: u32) -> Result<u64, String> {
+    let process = procfs::process::Process::new(pid as i32);
+    let io = process.and_then(|process| process.io()).map_err(|error| error.to_string())?;
+    Ok(io.write_bytes)
+}
+
 /// Bytes of memory that a process holds.
 pub(crate) fn process_rss_bytes(pid: u32) -> Result<u64, String> {
     let process = procfs::process::Process::new(pid as i32);

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 pub use clock::{ClockCost, clock_cost};
 pub use host::allowed_cpus;
-pub(crate) use host::{process_rss_bytes, process_seconds};
+pub(crate) use host::{process_rss_bytes, process_seconds, process_written_bytes};
 pub use interference::{HostCounters, Interference};
 
 /// Facts below this name change by themselves and are left out of the comparison.

@@ -30,11 +30,7 @@ use system::System;
 ///
 /// # Errors
 /// When the load makes no sense or the system does not come up.
-pub fn run(
-    args: &LocalArgs,
-    watch: Arc<Watch>,
-    run_id: u64,
-) -> Result<Vec<Exit>, Refusal> {
+pub fn run(args: &LocalArgs, watch: Arc<Watch>, run_id: u64) -> Result<Vec<Exit>, Refusal> {
     let mut offer = Offer::new(&args.load, run_id)?;
     let layout = lay_out(args)?;
     refuse(args, &offer, &layout)?;
@@ -93,6 +89,7 @@ fn load(
         grants,
         probe: Some(probe),
         processes: system.pids(),
+        data: (args.store == StoreName::Sqlite).then(|| system.data()),
         require_valid: args.require_valid,
         watch,
         engine: args.load.engine.engine(),

@@ -22,6 +22,8 @@ const END_MAX: Duration = Duration::from_secs(20);
 const PASSWORD: &str = "ringline-load";
 /// The longest text that the node takes, unless the load's are longer: a node's usual bound.
 const BODY_BYTES: usize = 4_096;
+/// The directory of the servers' files, in the run's.
+const DATA: &str = "data";
 /// What the accounts' names begin with.
 const PREFIX: &str = "load";
 
@@ -104,6 +106,12 @@ impl System {
         Accounts { prefix: PREFIX.into(), password: PASSWORD.into() }
     }
 
+    /// Where the servers keep their files.
+    #[must_use]
+    pub(super) fn data(&self) -> PathBuf {
+        self.directory.path().join(DATA)
+    }
+
     /// The node's process id.
     #[must_use]
     pub(super) fn node_pid(&self) -> u32 {
@@ -174,7 +182,7 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn data(&self) -> PathBuf {
-        self.root.join("data")
+        self.root.join(DATA)
     }
 
     fn start(

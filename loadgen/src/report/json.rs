@@ -42,6 +42,7 @@ pub(super) fn document(report: &Report) -> Value {
         "window": window(outcome),
         "ledger": ledger(outcome),
         "server": report.server,
+        "durable": report.durable,
         "generator": generator(report),
         "interference": report.interference,
         "series": series(outcome),

@@ -4,6 +4,7 @@
 //! bears one.
 
 pub mod directory;
+mod durable;
 pub mod hgrm;
 mod json;
 pub mod percentile;
@@ -16,6 +17,7 @@ use std::time::SystemTime;
 use hdrhistogram::Histogram;
 
 use crate::capture::ServerFigures;
+use crate::durable::DurableFigures;
 use crate::env::{Environment, Interference};
 use crate::offer::Offer;
 use crate::outcome::{Class, Outcome};
@@ -39,6 +41,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// What the server used.
     pub server: ServerFigures,
+    /// What durability cost, if the node kept anything here.
+    pub durable: Option<DurableFigures>,
     /// The environment before the ramp.
     pub environment_start: Environment,
     /// The environment after the run.

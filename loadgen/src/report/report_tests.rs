@@ -40,6 +40,7 @@ fn report(alter: impl FnOnce(&mut Report)) -> Report {
             }),
             ..ServerFigures::default()
         },
+        durable: None,
         environment_start: environment.clone(),
         environment_end: environment,
         interference: Some(Interference::default()),

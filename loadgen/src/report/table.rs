@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::directory::stamp;
 use super::percentile::{max_us, percentile};
-use super::{Report, figures, latencies, logins_per_s};
+use super::{Report, durable, figures, latencies, logins_per_s};
 use crate::outcome::Window;
 use crate::plan::Load;
 use crate::slo::{SloResult, Unit};
@@ -13,7 +13,7 @@ use crate::validity::{Grade, Validity};
 /// Percentiles that the table shows.
 const SHOWN: [f64; 4] = [50.0, 90.0, 99.0, 99.9];
 /// What stands for a figure that there is not.
-const ABSENT: &str = "n/a";
+pub(super) const ABSENT: &str = "n/a";
 
 pub(super) fn text(report: &Report) -> String {
     let mut out = String::new();
@@ -24,6 +24,7 @@ pub(super) fn text(report: &Report) -> String {
         latency(report),
         ledger(report),
         server(report),
+        durable::section(report),
         generator(report),
         objectives(report),
         verdict(report),
@@ -40,14 +41,14 @@ pub(super) fn text(report: &Report) -> String {
 }
 
 /// Lines of a section, each a name and its figures.
-struct Section(String);
+pub(super) struct Section(pub(super) String);
 
 impl Section {
-    fn new(title: &str) -> Self {
+    pub(super) fn new(title: &str) -> Self {
         Self(format!("{title}\n"))
     }
 
-    fn line(&mut self, name: &str, text: impl std::fmt::Display) {
+    pub(super) fn line(&mut self, name: &str, text: impl std::fmt::Display) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "  {name:<22} {text}");
     }
@@ -90,7 +91,8 @@ fn title(report: &Report) -> String {
     let seconds = (plan.warmup.as_secs_f64(), plan.duration.as_secs_f64());
     if plan.options.prime > 0 {
         let each = plan.options.prime;
-        section.line("before", format_args!("{each} messages sent and received by each connection"));
+        section
+            .line("before", format_args!("{each} messages sent and received by each connection"));
     }
     section.line("phases", format_args!("warm-up {} s, measured {} s", seconds.0, seconds.1));
     section.line(
@@ -341,7 +343,7 @@ fn verdict(report: &Report) -> String {
 }
 
 /// Microseconds in the unit that leaves three digits or so.
-fn micros(us: f64) -> String {
+pub(super) fn micros(us: f64) -> String {
     match us {
         _ if us < 1_000.0 => format!("{us:.1} us"),
         _ if us < 1_000_000.0 => format!("{:.2} ms", us / 1e3),
@@ -354,7 +356,7 @@ fn mebibytes(bytes: f64) -> String {
 }
 
 /// A figure with its thousands apart; small ones keep two decimals.
-fn grouped(value: f64) -> String {
+pub(super) fn grouped(value: f64) -> String {
     if value.abs() < 100.0 && value.fract() != 0.0 {
         format!("{value:.2}")
     } else {
@@ -362,7 +364,7 @@ fn grouped(value: f64) -> String {
     }
 }
 
-fn count(value: u64) -> String {
+pub(super) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {
