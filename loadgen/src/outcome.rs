@@ -80,6 +80,30 @@ pub struct Window {
     pub server_cpu: Option<Duration>,
 }
 
+/// How punctually heartbeats were answered: from the moment that each was due, so the generator's own lateness is in it.
+#[derive(Clone, Debug, Default)]
+pub struct Beats {
+    /// From due to answered, in nanoseconds, of those due when everybody was there; nothing where it is not measured.
+    pub punctuality: Option<Histogram<u64>>,
+    /// The same of those due during the ramp.
+    pub ramp_punctuality: Option<Histogram<u64>>,
+    /// Sent, not answered and overdue when the logouts began. They are in `punctuality` with the time until then.
+    pub unanswered: u64,
+    /// The shortest and the longest interval that a welcome told, in milliseconds.
+    pub interval_ms: Option<(u32, u32)>,
+}
+
+/// What silence cost the engine's thread.
+#[derive(Clone, Copy, Debug)]
+pub struct IdleCost {
+    /// How long it lasted.
+    pub length: Duration,
+    /// Processor time of the engine's thread.
+    pub cpu: Duration,
+    /// Heartbeats sent meanwhile.
+    pub heartbeats: u64,
+}
+
 /// Everything the engine measured.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -129,6 +153,12 @@ pub struct Outcome {
     pub send_queue_overflows: u64,
     /// Counts and the server's cost between the ends of the measured phase.
     pub window: Window,
+    /// How punctually heartbeats were answered.
+    pub beats: Beats,
+    /// What the silence before the load cost, if there was one.
+    pub idle: Option<IdleCost>,
+    /// From the first logout to the last goodbye.
+    pub closing: Duration,
     /// Whether it was interrupted: figures are partial.
     pub interrupted: bool,
 }

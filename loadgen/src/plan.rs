@@ -89,6 +89,16 @@ pub enum Protocol {
     Raw,
 }
 
+/// How an engine with rings waits for arriving bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Receive {
+    /// A receive stands ready on every connection: the fewest system calls, 864 bytes of kernel memory each.
+    #[default]
+    Armed,
+    /// Readiness is polled and bytes are fetched when there are some: a submission more for each arrival, 256 bytes.
+    Polled,
+}
+
 /// What an engine does otherwise than in a usual run: all off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineOptions {
@@ -112,6 +122,10 @@ pub struct EngineOptions {
     /// Before the load every connection sends so many messages to a partner and receives as many; in an idle run it also
     /// enters a room. For measuring what a session costs that has lived.
     pub prime: u32,
+    /// How long everybody is silent, heartbeats apart, before the load: what holding the connections costs.
+    pub idle: Duration,
+    /// How arriving bytes are waited for.
+    pub receive: Receive,
 }
 
 /// Leave to log in, for one of the plan's connections.
@@ -146,6 +160,8 @@ pub enum Phase {
     Ramp,
     /// Every connection sends and receives its first messages, before anything is measured.
     Prime,
+    /// Nobody says anything, and what that costs is measured.
+    Idle,
     /// Load without measuring.
     Warmup,
     /// The measured phase.

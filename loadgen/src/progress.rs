@@ -17,6 +17,7 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 pub struct Progress {
     shown: Shown,
     connections: u32,
+    idle: Duration,
     warmup: Duration,
     duration: Duration,
     phase: Phase,
@@ -46,6 +47,7 @@ impl Progress {
         Self {
             shown,
             connections: plan.connections,
+            idle: plan.options.idle,
             warmup: plan.warmup,
             duration: plan.duration,
             phase: Phase::Start,
@@ -73,10 +75,8 @@ impl Progress {
         }
         if let Shown::Bar(bar) = &self.shown {
             let template = match phase {
-                Phase::Ramp | Phase::Warmup | Phase::Measured => "{msg:60} {bar:30}",
-                Phase::Start | Phase::Prime | Phase::Drain | Phase::Close | Phase::Done => {
-                    "{msg}"
-                }
+                Phase::Ramp | Phase::Idle | Phase::Warmup | Phase::Measured => "{msg:60} {bar:30}",
+                Phase::Start | Phase::Prime | Phase::Drain | Phase::Close | Phase::Done => "{msg}",
             };
             bar.set_style(style(template));
             bar.set_length(self.whole());
@@ -103,6 +103,7 @@ impl Progress {
                     Phase::Ramp => u64::from(established),
                     Phase::Start
                     | Phase::Prime
+                    | Phase::Idle
                     | Phase::Warmup
                     | Phase::Measured
                     | Phase::Drain
@@ -125,6 +126,7 @@ impl Progress {
     fn whole(&self) -> u64 {
         match self.phase {
             Phase::Ramp => u64::from(self.connections),
+            Phase::Idle => self.idle.as_millis() as u64,
             Phase::Warmup => self.warmup.as_millis() as u64,
             Phase::Measured => self.duration.as_millis() as u64,
             Phase::Start | Phase::Prime | Phase::Drain | Phase::Close | Phase::Done => 0,
@@ -151,6 +153,11 @@ impl Progress {
             Phase::Prime => format!(
                 "first messages: {delivered} arrived, {}/s",
                 rate(delivered, delivered_then)
+            ),
+            Phase::Idle => format!(
+                "silence: {:.0}/{} s, {established} connections held",
+                self.since.elapsed().as_secs_f64(),
+                self.idle.as_secs_f64()
             ),
             Phase::Warmup => load("warm-up", self.warmup),
             Phase::Measured => load("measuring", self.duration),

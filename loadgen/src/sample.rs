@@ -46,6 +46,9 @@ pub(crate) fn outcome(alter: impl FnOnce(&mut Outcome)) -> Outcome {
         heartbeats: 100,
         enobufs: 0,
         send_queue_overflows: 0,
+        beats: crate::outcome::Beats::default(),
+        idle: None,
+        closing: Duration::ZERO,
         interrupted: false,
     };
     alter(&mut outcome);

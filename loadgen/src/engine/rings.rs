@@ -40,7 +40,8 @@ impl Rings {
 
     /// The ring of a connection.
     pub(super) fn of(&mut self, index: u32) -> &mut Ring {
-        &mut self.rings[self.at(index)]
+        let at = self.at(index);
+        &mut self.rings[at]
     }
 
     pub(super) fn ring(&mut self, at: usize) -> &mut Ring {

@@ -30,7 +30,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::engine;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
-use crate::outcome::Outcome;
+use crate::outcome::{Beats, Outcome};
 use crate::plan::{GrantSource, Load, Phase, Plan, Protocol, Watch};
 use crate::recorder::{ClassKind, Recorder};
 use crate::schedule::mix;
@@ -217,6 +217,9 @@ impl<'a> Poller<'a> {
             enobufs: 0, // There is one read buffer, and it is never lent.
             send_queue_overflows: self.overflows,
             window: self.course.window,
+            beats: Beats::default(),
+            idle: None,
+            closing: Duration::ZERO,
             interrupted: is_interrupted,
         }
     }
