@@ -118,6 +118,16 @@ impl Host {
             self.lateness.record(self.now.mono.since(due));
         }
         self.follow_orders();
+        self.take_messages();
+        if self.postbox.has_lost() {
+            for outcome in self.postbox.take_lost() {
+                self.shard.handle_stored(self.now, &outcome, &mut self.fx);
+            }
+        }
+    }
+
+    /// Handles what other threads have posted, up to a turn's worth.
+    fn take_messages(&mut self) {
         let mut mail_bytes = 0;
         for _ in 0..MESSAGES_PER_TURN_MAX {
             let Some(message) = self.inbox.take() else { break };
@@ -127,11 +137,6 @@ impl Host {
             self.take_message(message);
             if mail_bytes >= MAIL_BYTES_PER_TURN_MAX {
                 break;
-            }
-        }
-        if self.postbox.has_lost() {
-            for outcome in self.postbox.take_lost() {
-                self.shard.handle_stored(self.now, &outcome, &mut self.fx);
             }
         }
     }

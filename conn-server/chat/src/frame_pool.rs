@@ -307,6 +307,23 @@ impl FramePool {
         Some(start as usize)
     }
 
+    /// Copies frames that another shard encoded behind what is in a frame, as [`append`](Self::append) encodes them.
+    /// Whether there was room.
+    pub(crate) fn append_copy(&mut self, frame: FrameId, bytes: &[u8]) -> bool {
+        let Ok(len) = u32::try_from(bytes.len()) else { return false };
+        let class = self.classes.get_mut(frame.class());
+        let Some(meta) = class.and_then(|class| class.meta(frame.index())) else { return false };
+        let start = meta.len;
+        if meta.count != 1 || frame.charge() - start < len {
+            return false;
+        }
+        meta.len += len;
+        if let Some(place) = self.bytes_mut(frame).get_mut(start as usize..) {
+            place.copy_from_slice(bytes);
+        }
+        true
+    }
+
     /// Copies a frame that another shard encoded.
     pub(crate) fn copy(&mut self, bytes: &[u8]) -> Option<FrameId> {
         let frame = self.take(bytes.len(), 0)?;

@@ -158,9 +158,7 @@ impl Shard {
         bytes: &[u8],
         fx: &mut Effects,
     ) {
-        if let Some(frame) = self.pool.copy(bytes) {
-            self.push(now, key, frame, fx);
-        }
+        self.push_copy(now, key, bytes, fx);
         if is_last {
             self.answered_read(now, key, fx);
         }

@@ -32,15 +32,9 @@ impl Shard {
             }
             Mail::Read(read) => self.on_read(now, read, fx),
             Mail::ListPart(part) => self.on_list_part(now, from, part, fx),
-            Mail::Deliver { to, frame } => {
-                if let Some(frame) = self.pool.copy(frame) {
-                    self.deliver_here(now, to, frame, fx);
-                }
-            }
+            Mail::Deliver { to, frame } => self.deliver_mailed(now, to, frame, fx),
             Mail::DeliverAt { conn, frame } => {
-                if let Some(frame) = self.pool.copy(frame) {
-                    self.deliver_at(now, conn.parts().1, frame, fx);
-                }
+                self.deliver_copy(now, conn.parts().1, frame, fx);
             }
             Mail::DeliverRoom { room, origin, frame } => {
                 if let Some(frame) = self.pool.copy(frame) {

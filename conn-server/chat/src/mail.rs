@@ -178,18 +178,20 @@ impl Mail<'_> {
     }
 }
 
-/// The common form of all mail: a tag, two small numbers, seven large ones, bytes.
+/// The common form of all mail: a tag, two small numbers, up to seven large ones, bytes.
 #[derive(Clone, Copy, Debug)]
 struct Record<'a> {
     tag: u8,
     small: [u8; 2],
+    /// How many of the large numbers are written.
+    count: u8,
     numbers: [u64; NUMBERS],
     bytes: &'a [u8],
 }
 
 const NUMBERS: usize = 7;
-/// Tag, small numbers, a spare byte, length, numbers.
-const RECORD_HEAD: usize = 8 + 8 * NUMBERS;
+/// Tag, small numbers, count, length.
+const RECORD_HEAD: usize = 8;
 
 fn pair(ticket: (u32, u32)) -> u64 {
     u64::from(ticket.0) << 32 | u64::from(ticket.1)
@@ -206,7 +208,8 @@ impl<'a> Record<'a> {
         for (place, number) in numbers.iter_mut().zip(given) {
             *place = *number;
         }
-        Self { tag, small, numbers, bytes }
+        let count = u8::try_from(given.len().min(NUMBERS)).unwrap_or_default();
+        Self { tag, small, count, numbers, bytes }
     }
 
     fn of(mail: &Mail<'a>) -> Self {
@@ -343,12 +346,18 @@ impl<'a> Record<'a> {
 pub(crate) fn write(mail: &Mail<'_>, out: &mut Vec<u8>) -> u32 {
     let record = Record::of(mail);
     let before = out.len();
-    out.extend_from_slice(&[record.tag, record.small[0], record.small[1], 0]);
     let len = u32::try_from(record.bytes.len()).unwrap_or(u32::MAX);
-    out.extend_from_slice(&len.to_le_bytes());
-    for number in record.numbers {
-        out.extend_from_slice(&number.to_le_bytes());
+    // Put together where it costs nothing, so that the batch grows twice and not for every number.
+    let mut head = [0; RECORD_HEAD + 8 * NUMBERS];
+    let [l0, l1, l2, l3] = len.to_le_bytes();
+    let [s0, s1] = record.small;
+    let (fixed, numbers) = head.split_at_mut(RECORD_HEAD);
+    fixed.copy_from_slice(&[record.tag, s0, s1, record.count, l0, l1, l2, l3]);
+    for (place, number) in numbers.as_chunks_mut::<8>().0.iter_mut().zip(record.numbers) {
+        *place = number.to_le_bytes();
     }
+    let head_len = RECORD_HEAD + 8 * usize::from(record.count);
+    out.extend_from_slice(head.get(..head_len).unwrap_or(&head));
     out.extend_from_slice(record.bytes);
     u32::try_from(out.len() - before).unwrap_or(u32::MAX)
 }
@@ -358,18 +367,20 @@ pub(crate) fn write(mail: &Mail<'_>, out: &mut Vec<u8>) -> u32 {
 /// # Panics
 /// On bytes that [`write()`] did not write: mail never leaves the process, so that is a bug here.
 pub(crate) fn read<'a>(bytes: &mut &'a [u8]) -> Option<(Mail<'a>, u32)> {
+    let before = bytes.len();
     let (head, rest) = bytes.split_first_chunk::<RECORD_HEAD>()?;
-    let [tag, s0, s1, _, l0, l1, l2, l3, numbers @ ..] = head;
-    let len = u32::from_le_bytes([*l0, *l1, *l2, *l3]) as usize;
-    let mut record = Record { tag: *tag, small: [*s0, *s1], numbers: [0; NUMBERS], bytes: &[] };
-    for (place, chunk) in record.numbers.iter_mut().zip(numbers.as_chunks::<8>().0) {
+    let [tag, s0, s1, count, l0, l1, l2, l3] = *head;
+    let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    let (given, rest) = rest.split_at_checked(8 * usize::from(count)).expect("mail is whole");
+    let (body, rest) = rest.split_at_checked(len).expect("mail is whole");
+    let mut numbers = [0; NUMBERS];
+    for (place, chunk) in numbers.iter_mut().zip(given.as_chunks::<8>().0) {
         *place = u64::from_le_bytes(*chunk);
     }
-    let (body, rest) = rest.split_at_checked(len).expect("mail is whole");
-    record.bytes = body;
     *bytes = rest;
+    let record = Record { tag, small: [s0, s1], count, numbers, bytes: body };
     let mail = record.mail().expect("mail is what was written");
-    Some((mail, u32::try_from(RECORD_HEAD + len).unwrap_or(u32::MAX)))
+    Some((mail, u32::try_from(before - rest.len()).unwrap_or(u32::MAX)))
 }
 
 #[cfg(test)]

@@ -472,18 +472,46 @@ impl Shard {
             self.deliver_at(now, key, frame, fx);
             return;
         }
-        if self.outbox.is_reserve_used(shard) {
-            // Its shard stands still, and no queue there can take more: as for any reader who is too slow.
-            self.counters.slow_closed += 1;
-            self.counters.dropped_frames += 1;
-            let reason = CloseReason::Slow;
-            self.directory.release(to, conn, reason.code(), seconds(now.mono));
-            self.outbox.post(shard, &Mail::Close { conn, reason }, &mut self.counters, fx);
-        } else {
+        if !self.is_cut_off(now, to, conn, fx) {
             let mail = Mail::DeliverAt { conn, frame: self.pool.bytes(frame) };
             self.outbox.post(shard, &mail, &mut self.counters, fx);
         }
         self.pool.release(frame);
+    }
+
+    /// The same, of a text that another shard encoded.
+    pub(crate) fn deliver_mailed(&mut self, now: Now, to: UserId, frame: &[u8], fx: &mut Effects) {
+        let Some(conn) = self.directory.find(to) else {
+            self.counters.offline += 1;
+            return;
+        };
+        let (shard, key) = conn.parts();
+        if shard == self.config.shard {
+            self.deliver_copy(now, key, frame, fx);
+        } else if !self.is_cut_off(now, to, conn, fx) {
+            self.outbox.post(shard, &Mail::DeliverAt { conn, frame }, &mut self.counters, fx);
+        }
+    }
+
+    /// Whether a recipient elsewhere is to be cut off, and now is: its shard stands still, and no queue there can take
+    /// more. As for any reader who is too slow.
+    fn is_cut_off(&mut self, now: Now, to: UserId, conn: ConnRef, fx: &mut Effects) -> bool {
+        let (shard, _) = conn.parts();
+        if !self.outbox.is_reserve_used(shard) {
+            return false;
+        }
+        self.counters.slow_closed += 1;
+        self.counters.dropped_frames += 1;
+        let reason = CloseReason::Slow;
+        self.directory.release(to, conn, reason.code(), seconds(now.mono));
+        self.outbox.post(shard, &Mail::Close { conn, reason }, &mut self.counters, fx);
+        true
+    }
+
+    pub(crate) fn deliver_copy(&mut self, now: Now, key: ConnKey, frame: &[u8], fx: &mut Effects) {
+        let is_queued = self.push_copy(now, key, frame, fx);
+        self.counters.delivered += u64::from(is_queued);
+        self.counters.offline += u64::from(!is_queued);
     }
 
     pub(crate) fn deliver_at(&mut self, now: Now, key: ConnKey, frame: FrameId, fx: &mut Effects) {

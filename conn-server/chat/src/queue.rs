@@ -61,6 +61,24 @@ impl Shard {
         Some((tail, self.pool.append(tail, message, correlation)?))
     }
 
+    /// Queues a copy of a frame that another shard encoded. Whether it was queued.
+    pub(crate) fn push_copy(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        bytes: &[u8],
+        fx: &mut Effects,
+    ) -> bool {
+        let Some(conn) = self.conns.get(key).filter(|conn| conn.takes_frames()) else {
+            return false;
+        };
+        let tail = self.nodes.open_tail(&conn.queue);
+        if tail.is_some_and(|tail| self.pool.append_copy(tail, bytes)) {
+            return true;
+        }
+        self.pool.copy(bytes).is_some_and(|frame| self.push(now, key, frame, fx))
+    }
+
     /// Encodes an event and queues it.
     pub(crate) fn send(
         &mut self,
