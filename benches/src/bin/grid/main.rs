@@ -175,6 +175,16 @@ fn write(name: &str, facts: &Facts, data: &Data) -> anyhow::Result<()> {
     draw(name, facts, data)
 }
 
+/// What is written by hand in a page of results: this heading and all below it, kept when the page is made again.
+const TEACHES: &str = "## What it teaches";
+
+/// The part of the present page that was written by hand, or nothing.
+fn written_by_hand(name: &str) -> String {
+    let page = facts::results_folder().join(format!("{name}.md"));
+    let page = std::fs::read_to_string(page).unwrap_or_default();
+    page.find(TEACHES).map(|at| page[at..].to_owned()).unwrap_or_default()
+}
+
 fn draw(name: &str, facts: &Facts, data: &Data) -> anyhow::Result<()> {
     let summary = summary::summary(&data.rows, &data.engines);
     let picture = facts::results_folder().join(format!("{name}.svg"));
@@ -183,10 +193,13 @@ fn draw(name: &str, facts: &Facts, data: &Data) -> anyhow::Result<()> {
     let body = format!(
         "![Messages per node CPU second by engine]({name}.svg)\n\n{passes} passes, medians; the load from loadgen's {} \
          engine. Ratios are medians of ratios of neighbouring runs. Latencies are those of a closed loop: they compare \
-         engines, and are nobody's experience of a quiet server. System calls are the driver's own, per message received; \
-         for the two runtimes they are not counted where the table says so. Raw data: `{name}.json`.\n\n{}",
+         engines, and are nobody's experience of a quiet server. System calls are those that the node's driver makes \
+         itself, per message received: what the runtimes of monoio and tokio_uring add is not in them. A generator that is \
+         busier than its node was what limited the run. Raw data: `{name}.json`.\n\n{}\n{}\n{}",
         data.generator,
-        table::markdown(&summary)
+        table::standing(&summary::against(&summary, &data.engines)),
+        table::markdown(&summary),
+        written_by_hand(name)
     );
     facts::write_markdown(
         name,

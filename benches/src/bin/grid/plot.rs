@@ -20,6 +20,7 @@ const BELOW: f64 = 52.0;
 /// Above all panels: title and legend.
 const HEAD: f64 = 88.0;
 const RIGHT: f64 = 28.0;
+const WIDTH_MIN: f64 = 780.0;
 const FOOT: f64 = 18.0;
 /// Numbers on a vertical axis, about.
 const TICKS: f64 = 4.0;
@@ -43,7 +44,8 @@ pub(crate) fn svg(summary: &Summary, engines: &[String]) -> String {
     let bursts: BTreeSet<u32> = summary.keys().map(|cell| cell.burst).collect();
     let sizes: BTreeSet<u32> = summary.keys().map(|cell| cell.size).collect();
     let (across, down) = (sizes.len() as f64, bursts.len() as f64);
-    let width = (LEFT + PANEL_WIDTH) * across + RIGHT;
+    // Title and legend need their room beside few panels too.
+    let width = ((LEFT + PANEL_WIDTH) * across + RIGHT).max(WIDTH_MIN);
     let height = HEAD + (ABOVE + PANEL_HEIGHT + BELOW) * down + FOOT;
     let mut out = Picture::default();
     out.push(format_args!(
@@ -131,9 +133,13 @@ fn legend(out: &mut Picture, engines: &[String]) {
         // Wide enough for any font.
         x += 64.0 + 9.5 * engine.chars().count() as f64;
     }
-    let words =
-        "closed loop, one shard, memory only; median over the passes; each panel has its own scale";
-    out.text((LEFT, 82.0), "small", "start", words);
+    let mut words =
+        "closed loop, one shard, memory only; medians; each panel has its own scale".to_owned();
+    if let Some(first) = engines.iter().find(|engine| *engine != BASE) {
+        // Writing to a String cannot fail.
+        let _ = write!(words, "; small figures: {first} / {BASE}");
+    }
+    out.text((LEFT, 82.0), "small", "start", &words);
 }
 
 struct Panel<'a> {
@@ -184,9 +190,8 @@ impl Panel<'_> {
             let unit = if at == 0 { " conns" } else { "" };
             out.text((x, self.bottom() + 20.0), "", "middle", &format!("{connections}{unit}"));
             let first = spots.iter().find(|(engine, _)| engine != BASE);
-            if let Some((engine, Spot { ratio: Some([ratio, ..]), .. })) = first {
-                let words = if at == 0 { format!("{engine}/{BASE} ") } else { String::new() };
-                let words = format!("{words}{ratio:.2}");
+            if let Some((_, Spot { ratio: Some([ratio, ..]), .. })) = first {
+                let words = format!("{ratio:.2}");
                 out.text((x, self.bottom() + 38.0), "small", "middle", &words);
             }
         }

@@ -113,12 +113,13 @@ fn found(report: &Value) -> anyhow::Result<Found> {
         values.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect()
     };
     Ok(Found {
-        per_cpu_s: figure("/server/delivered_per_cpu_s").context("nothing was delivered")?,
+        per_cpu_s: figure("/window/deliveries_per_server_cpu_s")
+            .context("nothing was delivered")?,
         syscalls_per_message: figure("/server/syscalls_per_message"),
         p50_us: runs::percentile(report, "delivery", 50.0),
         p99_us: runs::percentile(report, "delivery", 99.0),
         delivered_per_s: figure("/achieved/delivered_per_s"),
-        node_busy: share(figure("/server/cpu_s")),
+        node_busy: figure("/window/server_utilisation"),
         generator_busy: share(figure("/generator/cpu_s")),
         validity: report["verdict"]["validity"].as_str().unwrap_or("unknown").to_owned(),
         reasons: reasons.map(strings).unwrap_or_default(),
@@ -135,7 +136,8 @@ mod tests {
     fn a_report_gives_its_figures_and_none_that_it_has_not() {
         let report = json!({
             "achieved": { "measured_s": 2.0, "delivered_per_s": 50.0 },
-            "server": { "delivered_per_cpu_s": 100.0, "cpu_s": 1.0, "syscalls_per_message": null },
+            "window": { "deliveries_per_server_cpu_s": 100.0, "server_utilisation": 0.5 },
+            "server": { "syscalls_per_message": null },
             "generator": { "cpu_s": 1.5 },
             "classes": { "private": { "delivery": { "percentiles": [
                 { "p": 50.0, "value_us": 7.0 }, { "p": 99.0, "value_us": null } ] } } },

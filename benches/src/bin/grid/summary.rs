@@ -23,6 +23,8 @@ pub(crate) struct Spot {
     pub(crate) p99_us: Option<f64>,
     /// The node's share of its processor.
     pub(crate) node_busy: Option<f64>,
+    /// The generator's share of its own.
+    pub(crate) generator_busy: Option<f64>,
     /// Messages per processor second over those of [`BASE`]: median, lowest and highest pass.
     pub(crate) ratio: Option<[f64; 3]>,
     /// Runs that gave figures.
@@ -69,10 +71,43 @@ fn spot(rows: &[Row], cell: Cell, engine: &str) -> Spot {
         p50_us: over(|found| found.p50_us),
         p99_us: over(|found| found.p99_us),
         node_busy: over(|found| found.node_busy),
+        generator_busy: over(|found| found.generator_busy),
         ratio: middle.zip(lowest).zip(highest).map(|((middle, low), high)| [middle, low, high]),
         runs: found.len(),
         failed: of(engine).filter_map(|row| row.failed.clone()).collect(),
     }
+}
+
+/// An engine against [`BASE`] over all cells.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Against {
+    pub(crate) engine: String,
+    /// The median of the cells' ratios.
+    pub(crate) middle: f64,
+    /// The cell with the lowest ratio, and the one with the highest.
+    pub(crate) least: (Cell, f64),
+    pub(crate) most: (Cell, f64),
+}
+
+/// Every other engine against [`BASE`].
+pub(crate) fn against(summary: &Summary, engines: &[String]) -> Vec<Against> {
+    let of_engine = |engine: &String| {
+        let ratios: Vec<(Cell, f64)> = summary
+            .iter()
+            .filter_map(|(cell, spots)| {
+                let (_, spot) = spots.iter().find(|(name, _)| name == engine)?;
+                Some((*cell, spot.ratio?[0]))
+            })
+            .collect();
+        let by_ratio = |one: &&(Cell, f64), other: &&(Cell, f64)| one.1.total_cmp(&other.1);
+        Some(Against {
+            engine: engine.clone(),
+            middle: median(ratios.iter().map(|(_, ratio)| *ratio).collect())?,
+            least: *ratios.iter().min_by(by_ratio)?,
+            most: *ratios.iter().max_by(by_ratio)?,
+        })
+    };
+    engines.iter().filter(|engine| *engine != BASE).filter_map(of_engine).collect()
 }
 
 #[cfg(test)]
@@ -104,6 +139,8 @@ mod tests {
         let spots = &summary[&CELL];
         assert_eq!((spots[0].0.as_str(), spots[0].1.ratio), ("uring", Some([2.0, 2.0, 3.0])));
         assert_eq!((spots[1].1.ratio, spots[1].1.per_cpu_s), (Some([1.0, 1.0, 1.0]), Some(10.0)));
+        let [uring] = &against(&summary, &engines)[..] else { panic!("one other engine") };
+        assert_eq!((uring.engine.as_str(), uring.middle, uring.most), ("uring", 2.0, (CELL, 2.0)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::summary::{BASE, Spot, Summary};
+use crate::summary::{Against, BASE, Spot, Summary};
 
 /// What stands for a figure that there is not.
 const ABSENT: &str = "n/a";
@@ -12,15 +12,15 @@ pub(crate) fn markdown(summary: &Summary) -> String {
     let mut text = String::new();
     let head = format!(
         "| burst | size, B | connections | window | engine | messages per node CPU s | over {BASE} (lowest to highest) | \
-         system calls per message | p50 | p99 | node's CPU | runs |"
+         system calls per message | p50 | p99 | node's CPU | generator's | runs |"
     );
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{head}\n|--:|--:|--:|--:|---|--:|---|--:|--:|--:|--:|--:|");
+    let _ = writeln!(text, "{head}\n|--:|--:|--:|--:|---|--:|---|--:|--:|--:|--:|--:|--:|");
     for (cell, spots) in summary {
         for (engine, spot) in spots {
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {} | {engine} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {engine} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 cell.burst,
                 grouped(f64::from(cell.size)),
                 grouped(f64::from(cell.connections)),
@@ -30,12 +30,30 @@ pub(crate) fn markdown(summary: &Summary) -> String {
                 shown(spot.syscalls_per_message, |calls| format!("{calls:.3}")),
                 shown(spot.p50_us, micros),
                 shown(spot.p99_us, micros),
-                shown(spot.node_busy, |share| format!("{:.0} %", share * 100.0)),
+                shown(spot.node_busy, percent),
+                shown(spot.generator_busy, percent),
                 spot.runs,
             );
         }
     }
     text.push_str(&failures(summary));
+    text
+}
+
+/// The other engines against the base, a line each.
+pub(crate) fn standing(all: &[Against]) -> String {
+    let mut text = String::new();
+    for Against { engine, middle, least, most } in all {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "- {engine} over {BASE}: {middle:.2} in the median cell; {:.2} at most ({}), {:.2} at least ({})",
+            most.1,
+            most.0.words(),
+            least.1,
+            least.0.words()
+        );
+    }
     text
 }
 
@@ -61,6 +79,10 @@ fn ratio(spot: &Spot) -> String {
         Some([middle, ..]) => format!("{middle:.2}"),
         None => ABSENT.to_owned(),
     }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
 }
 
 /// Microseconds in the unit that leaves three digits or so.
