@@ -21,10 +21,17 @@ step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 
 step "benchmarks still run"
-cargo bench --package benches --locked -- --test
+cargo build --release --locked --package benches --package loadgen --bin counts --bin loadgen
+cargo bench --package benches --package loadgen --bench work --bench frame --locked -- --test
+
+step "instructions against the recorded ones"
+if ! command -v valgrind >/dev/null; then
+    as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+    $as_root apt-get update -qq && $as_root apt-get install -y -qq valgrind
+fi
+./target/release/counts check
 
 step "the whole system, small"
-cargo build --release --locked --package loadgen
 ./target/release/loadgen selftest
 for io in uring epoll; do
     ./target/release/loadgen local --io "$io" --connections 500 --ramp 500/s --rate 500/s --duration 3s --warmup 1s --quiet

@@ -82,7 +82,7 @@ fn mesh_between_threads(criterion: &mut Criterion) {
             });
         });
     }
-    mesh.post_waiting(THERE, Message::Abort);
+    mesh.post_waiting(THERE, Message::Look);
     echo.join().expect("the echo ends when it is told to");
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Collected by the program that measures, never typed. Never holds a host name, a user or a path: results are published.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -82,22 +81,29 @@ impl Facts {
     /// As one paragraph, for the head of a page of figures.
     #[must_use]
     pub fn to_markdown(&self) -> String {
-        let mut text = format!("```text\n{}\n```\n\n", self.command);
         let changed = if self.is_dirty { " with changes" } else { "" };
-        let guest = if self.is_virtual { " (virtual)" } else { "" };
-        let _ = writeln!(
-            text, // Writing to a string cannot fail.
-            "Commit {}{changed}, Linux {}, {} cores of {}{guest}, {:.1} GiB, rustc {}, {}, load {:.2} before.",
+        format!(
+            "```text\n{}\n```\n\nCommit {}{changed}, {}, rustc {}, {}, load {:.2} before.\n",
+            self.command,
             self.commit,
-            self.kernel,
-            self.cores,
-            self.cpu_model,
-            self.memory_bytes as f64 / (1u64 << 30) as f64,
+            self.machine(),
             self.rustc,
             self.profile,
             self.load_percent as f64 / 100.0,
-        );
-        text
+        )
+    }
+
+    /// The machine in a few words.
+    #[must_use]
+    pub fn machine(&self) -> String {
+        format!(
+            "Linux {}, {} {}cores of {}, {:.0} GiB",
+            self.kernel,
+            self.cores,
+            if self.is_virtual { "virtual " } else { "" },
+            self.cpu_model,
+            self.memory_bytes as f64 / (1u64 << 30) as f64,
+        )
     }
 }
 

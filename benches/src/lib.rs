@@ -6,6 +6,7 @@
 pub mod baseline;
 pub mod facts;
 pub mod frames;
+pub mod headline;
 pub mod heap;
 pub mod runs;
 pub mod stage;
