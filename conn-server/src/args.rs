@@ -10,6 +10,7 @@ use chat::Durability;
 use wire::limits::BODY_BYTES_MAX;
 
 use crate::driver::IoChoice;
+use crate::limits::HEARTBEATS_PER_S_MAX;
 use crate::server::{Pinning, ServerConfig};
 use crate::sizing::ShardCount;
 
@@ -75,6 +76,11 @@ pub struct Args {
     /// How often clients should send a heartbeat
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = span)]
     pub heartbeat_interval: Duration,
+
+    /// Heartbeats per second that the node wants at most: when there are more sessions than that allows at the interval,
+    /// those that log in are told a longer one, up to 5 minutes, and a timeout longer by as much
+    #[arg(long, value_name = "N", default_value_t = HEARTBEATS_PER_S_MAX, value_parser = clap::value_parser!(u32).range(1..))]
+    pub heartbeat_budget: u32,
 
     /// Silence after which a session expires
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = span)]
@@ -250,6 +256,7 @@ impl Args {
             body_bytes_max: self.body_bytes_max,
             heartbeat_interval: self.heartbeat_interval,
             heartbeat_timeout: self.heartbeat_timeout,
+            heartbeats_per_s_max: self.heartbeat_budget,
             login_timeout: self.login_timeout,
             drain_timeout: self.drain_timeout,
             reconnect_window: self.reconnect_window,

@@ -9,6 +9,7 @@ use wire::token::TokenKey;
 use crate::clock::unix_ms;
 use crate::driver::IoChoice;
 use crate::driver::uring::UringConfig;
+use crate::limits::HEARTBEATS_PER_S_MAX;
 use crate::listener::SocketOptions;
 use crate::sizing::ShardCount;
 
@@ -57,6 +58,8 @@ pub struct ServerConfig {
     pub heartbeat_interval: Duration,
     /// Silence after which a session expires.
     pub heartbeat_timeout: Duration,
+    /// Heartbeats per second that the node wants at most: more sessions are told longer intervals.
+    pub heartbeats_per_s_max: u32,
     /// Time to log in after connecting.
     pub login_timeout: Duration,
     /// Time for a closing connection to take what was queued for it.
@@ -95,6 +98,7 @@ impl ServerConfig {
             body_bytes_max: 4096,
             heartbeat_interval: Duration::from_secs(30),
             heartbeat_timeout: Duration::from_secs(90),
+            heartbeats_per_s_max: HEARTBEATS_PER_S_MAX,
             login_timeout: Duration::from_secs(10),
             flush_timeout: Duration::from_secs(10),
             linger_timeout: Duration::from_secs(5),

@@ -64,6 +64,10 @@ pub const FILE_SLACK: u32 = 64;
 /// The most that the kernel lets a ring's descriptor table hold, whatever the descriptor limit.
 pub const FILE_TABLE_MAX: u32 = 1 << 20;
 
+/// Heartbeats per second of a node, unless it is told otherwise: a third to a half of a core. A million sessions may send
+/// one every 30 s; two million are told 60 s.
+pub const HEARTBEATS_PER_S_MAX: u32 = 33_334;
+
 /// Connections waiting to be accepted, per listening socket: a second of connects at 4,000/s. The kernel cuts it to
 /// `net.core.somaxconn`.
 pub const BACKLOG: i32 = 4096;

@@ -265,6 +265,7 @@ mod tests {
                 body_bytes_max: config.body_bytes_max,
                 heartbeat_interval: Duration::from_secs(1),
                 heartbeat_timeout: Duration::from_secs(3),
+                heartbeats_per_s_max: 1_000,
                 login_timeout: Duration::from_secs(1),
                 flush_timeout: Duration::from_secs(1),
                 linger_timeout: Duration::from_secs(1),

@@ -170,6 +170,7 @@ fn about(config: &ServerConfig, info: &NodeInfo, rss_start_bytes: u64) -> Value 
         "rss_start_bytes": rss_start_bytes,
         "heartbeat_interval_ms": ms(config.heartbeat_interval),
         "heartbeat_timeout_ms": ms(config.heartbeat_timeout),
+        "heartbeats_per_s_max": config.heartbeats_per_s_max,
     })
 }
 

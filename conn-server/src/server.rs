@@ -416,6 +416,7 @@ fn chat_config(config: &ServerConfig, info: &NodeInfo, shard: u16) -> chat::Conf
         body_bytes_max: config.body_bytes_max,
         heartbeat_interval: config.heartbeat_interval,
         heartbeat_timeout: config.heartbeat_timeout,
+        heartbeats_per_s_max: config.heartbeats_per_s_max,
         login_timeout: config.login_timeout,
         flush_timeout: config.flush_timeout,
         linger_timeout: config.linger_timeout,

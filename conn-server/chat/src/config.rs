@@ -45,6 +45,9 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// Silence after which a session expires.
     pub heartbeat_timeout: Duration,
+    /// Heartbeats per second of the whole node: with more sessions than that allows, a login is told a longer interval and
+    /// a longer timeout.
+    pub heartbeats_per_s_max: u32,
     /// Time to log in after connecting.
     pub login_timeout: Duration,
     /// Time for a closing connection to take what was queued for it.

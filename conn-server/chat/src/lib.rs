@@ -36,6 +36,7 @@ mod mail;
 mod members;
 mod message;
 mod outbox;
+mod pace;
 mod pending;
 mod queue;
 mod receive;

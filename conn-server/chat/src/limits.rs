@@ -125,6 +125,10 @@ pub const SHED_MAX: u32 = 32;
 /// what is not used yet is address space alone.
 pub const SESSIONS_RESERVED_MAX: u32 = 65_536;
 
+/// The longest heartbeat interval that a crowd makes the node tell, in milliseconds: routers on the way forget silent
+/// connections after some minutes. A longer one has to be configured.
+pub const HEARTBEAT_INTERVAL_MS_MAX: u32 = 5 * 60 * 1000;
+
 /// How long the reason of a cut session is kept for the user's next login, in seconds.
 pub const CUT_REASON_KEPT_S: u32 = 3600;
 

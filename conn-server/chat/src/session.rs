@@ -9,11 +9,7 @@ use crate::effects::Effects;
 use crate::mail::{COMMAND, Mail};
 use crate::shard::{Shard, seconds};
 use crate::time::Now;
-use crate::timers::{tick_of, ticks_in};
-
-fn millis(span: core::time::Duration) -> u32 {
-    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
-}
+use crate::timers::tick_of;
 
 impl Shard {
     pub(crate) fn on_login(
@@ -100,14 +96,15 @@ impl Shard {
         let user = conn.user;
         self.sessions += 1;
         self.counters.logins += 1;
-        let deadline = tick_of(now.mono) + ticks_in(self.config.heartbeat_timeout);
+        let told = self.pace.tell(self.sessions);
+        let deadline = tick_of(now.mono).saturating_add(self.pace.patience());
         self.timers.arm(&mut self.conns, key.index(), deadline);
         let home = home_of_user(user, self.config.shards);
         let welcome = Welcome {
             user,
             epoch: wire::Epoch(epoch),
-            heartbeat_interval_ms: millis(self.config.heartbeat_interval),
-            heartbeat_timeout_ms: millis(self.config.heartbeat_timeout),
+            heartbeat_interval_ms: told.interval_ms,
+            heartbeat_timeout_ms: told.timeout_ms,
             body_bytes_max: self.config.body_bytes_max,
             home_port: self.config.shard_ports.get(usize::from(home.0)).copied().unwrap_or(0),
             previous_close: cut,
@@ -180,9 +177,8 @@ impl Shard {
             }
             Phase::Online => {
                 // Receiving only notes the tick; the deadline moves when it has come.
-                let patience = ticks_in(self.config.heartbeat_timeout);
                 let heard = if is_waiting { tick_of(now.mono) } else { *heard };
-                let deadline = heard.saturating_add(patience);
+                let deadline = heard.saturating_add(self.pace.patience());
                 if deadline > tick_of(now.mono) {
                     self.timers.arm(&mut self.conns, key.index(), deadline);
                 } else {

@@ -20,6 +20,7 @@ use crate::limits::{
 use crate::mail::{self, MailBatch};
 use crate::message::Parked;
 use crate::outbox::Outbox;
+use crate::pace::Pace;
 use crate::pending::Desk;
 use crate::recent::Recent;
 use crate::room::Rooms;
@@ -36,6 +37,7 @@ pub struct Shard {
     pub(crate) counters: Counters,
     pub(crate) conns: ConnTable,
     pub(crate) timers: Timers,
+    pub(crate) pace: Pace,
     pub(crate) nodes: QueueNodes,
     pub(crate) pool: FramePool,
     pub(crate) spills: Spills,
@@ -88,6 +90,7 @@ impl Shard {
             counters: Counters::default(),
             conns: ConnTable::default(),
             timers: Timers::new(),
+            pace: Pace::new(&config),
             nodes: QueueNodes::new(),
             pool: FramePool::new(),
             spills: Spills::default(),

@@ -188,6 +188,19 @@ fn silence_ends_a_session_and_a_heartbeat_keeps_it() {
 }
 
 #[test]
+fn a_crowd_is_told_to_beat_less_often_and_is_given_more_time() {
+    let config = common::WorldConfig { heartbeats_per_s_max: 1, ..Default::default() };
+    let mut world = World::new(config);
+    // Ten may beat every ten seconds; twenty are told twenty seconds, and sixty until they expire.
+    let links: Vec<usize> = (1..=20).map(|user| world.login(user, 0)).collect();
+    world.pass(Duration::from_secs(50));
+    assert_eq!(world.shard(0).counters().expired, 0, "not even those who came first");
+    world.pass(Duration::from_secs(15));
+    assert_eq!(world.shard(0).counters().expired, 20);
+    assert_eq!(world.peer(links[0]).news(), [Seen::goodbye(CloseReason::Expired)]);
+}
+
+#[test]
 fn who_does_not_log_in_is_sent_away() {
     let mut world = World::small();
     let link = world.connect(0);

@@ -21,6 +21,7 @@ pub struct WorldConfig {
     pub durability: Durability,
     pub connections_max: u32,
     pub history_bytes_max: usize,
+    pub heartbeats_per_s_max: u32,
     pub seed: u64,
 }
 
@@ -31,6 +32,7 @@ impl Default for WorldConfig {
             durability: Durability::Commit,
             connections_max: 10_000,
             history_bytes_max: 4 << 20,
+            heartbeats_per_s_max: 100_000,
             seed: 1,
         }
     }
@@ -105,6 +107,7 @@ impl World {
             body_bytes_max: 32 * 1024,
             heartbeat_interval: Duration::from_secs(10),
             heartbeat_timeout: Duration::from_secs(30),
+            heartbeats_per_s_max: config.heartbeats_per_s_max,
             login_timeout: Duration::from_secs(5),
             flush_timeout: Duration::from_secs(30),
             linger_timeout: Duration::from_secs(5),
