@@ -68,6 +68,7 @@ pub(crate) struct Host {
     lateness: LagHistogram,
     /// When memory was last given back.
     tidied: chat::Instant,
+    has_freed: bool,
     /// The deadline that the last wait was for.
     due: Option<chat::Instant>,
     has_reported_drained: bool,
@@ -98,6 +99,7 @@ impl Host {
             turn_time: LagHistogram::default(),
             lateness: LagHistogram::default(),
             tidied: now.mono,
+            has_freed: false,
             due: None,
             has_reported_drained: false,
         }
@@ -238,15 +240,17 @@ impl Host {
         if now.since(self.tidied) >= TIDY_INTERVAL && self.is_untidy() {
             self.tidied = now;
             let is_freed = self.shard.tidy() | self.postbox.tidy();
-            if is_freed {
+            // Once more a while later: peers free this shard's memory too.
+            if is_freed || self.has_freed {
                 crate::heap::give_back();
             }
+            self.has_freed = is_freed;
         }
         self.is_untidy().then(|| self.tidied + TIDY_INTERVAL)
     }
 
     fn is_untidy(&self) -> bool {
-        self.shard.is_untidy() || self.postbox.is_untidy()
+        self.has_freed || self.shard.is_untidy() || self.postbox.is_untidy()
     }
 
     fn snapshot(&self) -> ShardSnapshot {

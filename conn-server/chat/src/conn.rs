@@ -90,7 +90,7 @@ pub(crate) struct Conn {
     pub(crate) heard: u32,
     /// Its spill, or `NONE`.
     pub(crate) spill: u32,
-    /// Its first room membership, or `NONE`.
+    /// Its first room membership, or `NONE`; of a free slot, the next free one.
     pub(crate) membership: u32,
     pub(crate) rooms: u16,
     /// Commands without an answer.
@@ -156,11 +156,18 @@ impl Conn {
 const CHUNK: usize = 1024;
 
 /// All connections of a shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ConnTable {
     chunks: Vec<Box<[Conn]>>,
-    free: Vec<u32>,
+    /// The first free slot, or `NONE`.
+    free: u32,
     len: u32,
+}
+
+impl Default for ConnTable {
+    fn default() -> Self {
+        Self { chunks: Vec::new(), free: NONE, len: 0 }
+    }
 }
 
 impl ConnTable {
@@ -201,13 +208,16 @@ impl ConnTable {
 
     /// Takes a slot; the caller has checked the bound.
     pub(crate) fn insert(&mut self) -> Option<ConnKey> {
-        if self.free.is_empty() {
-            let first = self.slots();
-            self.chunks.push((0..CHUNK).map(|_| Conn::FREE).collect());
+        if self.free == NONE {
             // Low indices first: they are the warm ones.
-            self.free.extend((first..self.slots()).rev());
+            let (first, end) = (self.slots(), self.slots() + CHUNK as u32);
+            let next = |index| if index + 1 == end { NONE } else { index + 1 };
+            let slots = (first..end).map(|index| Conn { membership: next(index), ..Conn::FREE });
+            self.chunks.push(slots.collect());
+            self.free = first;
         }
-        let index = self.free.pop()?;
+        let index = self.free;
+        self.free = self.slot(index)?.membership;
         self.len += 1;
         let conn = self.slot(index)?;
         let generation = conn.generation;
@@ -217,10 +227,11 @@ impl ConnTable {
 
     /// Gives a slot back.
     pub(crate) fn remove(&mut self, key: ConnKey) {
-        let Some(conn) = self.get_mut(key) else { return };
         let generation = (key.generation + 1) & ((1 << ConnKey::GENERATION_BITS) - 1);
-        *conn = Conn { generation, ..Conn::FREE };
-        self.free.push(key.index);
+        let free = self.free;
+        let Some(conn) = self.get_mut(key) else { return };
+        *conn = Conn { generation, membership: free, ..Conn::FREE };
+        self.free = key.index;
         self.len -= 1;
     }
 }

@@ -102,6 +102,8 @@ counters! {
     room_bound_hits,
     /// Conversations refused: a bound was reached.
     conversation_bound_hits,
+    /// Private conversations that are not listed, because their user has too many.
+    conversations_unlisted,
     /// Messages that left the in-memory history by its bound (durability `none`).
     history_evicted,
 }

@@ -231,14 +231,14 @@ impl Shard {
     }
 
     fn list(&self, user: UserId, after: ConversationId, limit: u16) -> (Vec<u8>, bool) {
-        let mut heads = self.known.of_user(user, after);
-        let mut bytes = Vec::with_capacity(usize::from(limit) * HEAD_BYTES);
-        for (conversation, seq) in heads.by_ref().take(limit.into()) {
+        let (heads, is_complete) = self.known.of_user(user, after, usize::from(limit));
+        let mut bytes = Vec::with_capacity(heads.len() * HEAD_BYTES);
+        for (conversation, seq) in heads {
             for number in [conversation.first, conversation.second, seq.0] {
                 bytes.extend_from_slice(&number.to_le_bytes());
             }
         }
-        (bytes, heads.next().is_none())
+        (bytes, is_complete)
     }
 
     pub(crate) fn on_part(

@@ -15,7 +15,7 @@ pub(crate) trait Keyed {
 
 /// Where a record is, for as long as it is not removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place(u32);
+pub(crate) struct Place(pub(crate) u32);
 
 /// Records by key.
 #[derive(Debug)]

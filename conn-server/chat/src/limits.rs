@@ -105,6 +105,10 @@ pub const SHARD_ROOMS_MAX: usize = 1_000_000;
 /// Conversations whose `seq` a shard keeps in memory (durability `none` and `relaxed`): about 100 bytes each.
 pub const SHARD_CONVERSATIONS_MAX: usize = 4_000_000;
 
+/// Private conversations of one user that a shard can list (durability `none`); a page of them looks at all. More are
+/// served, but not listed.
+pub const USER_LISTED_MAX: u16 = 16_384;
+
 /// Recent messages that a shard knows retries of (durability `none` and `relaxed`). The promise is 1,024 per sender;
 /// this holds it for 32 senders that write without pause, and for any number of slower ones for seconds. 3 MiB, taken at
 /// the start.

@@ -249,7 +249,7 @@ impl Shard {
             self.known.forget();
         }
         if self.config.durability == Durability::None {
-            let known = self.known.learn(conversation, Seq(0));
+            let known = self.known.learn(conversation, Seq(0), &mut self.counters);
             self.accept_placed(now, offer, known, fx);
             return;
         }
@@ -276,7 +276,7 @@ impl Shard {
         fx: &mut Effects,
     ) {
         if let Ok(head) = head {
-            self.known.learn(conversation, head);
+            self.known.learn(conversation, head, &mut self.counters);
         }
         for Parked { asker, from, body } in self.parked.remove(&conversation).unwrap_or_default() {
             self.desk.unpark(now.mono, u32::try_from(body.len()).unwrap_or(u32::MAX));

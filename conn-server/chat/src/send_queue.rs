@@ -5,12 +5,14 @@
 
 use alloc::vec::Vec;
 
+use wire::limits::FRAME_BYTES_MAX;
+
 use crate::conn::NONE;
 use crate::frame_pool::{FrameId, FramePool};
 use crate::limits::{QUEUE_NODES_KEPT, TRANSMIT_BYTES_MAX, TRANSMIT_SLICES_MAX};
 use crate::transmit::Transmit;
 
-/// One connection's queue: 24 bytes, empty or not.
+/// One connection's queue: 20 bytes, empty or not.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendQueue {
     head: u32,
@@ -18,8 +20,8 @@ pub(crate) struct SendQueue {
     /// Charged bytes.
     pub(crate) bytes: u32,
     frames: u32,
-    /// Bytes of the first frame that are sent.
-    sent: u32,
+    /// Bytes of the first frame that are sent: less than a frame has.
+    sent: u16,
     /// Frames with the kernel.
     in_flight: u8,
 }
@@ -34,6 +36,7 @@ impl SendQueue {
 }
 
 const _: () = assert!(TRANSMIT_SLICES_MAX <= u8::MAX as usize);
+const _: () = assert!(FRAME_BYTES_MAX - 1 <= u16::MAX as usize);
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
@@ -130,7 +133,7 @@ impl QueueNodes {
         if queue.in_flight != 0 {
             return false;
         }
-        let mut skip = queue.sent as usize;
+        let mut skip = usize::from(queue.sent);
         let mut next = queue.head;
         let mut room = TRANSMIT_BYTES_MAX;
         while let Some(node) = self.nodes.get(next as usize) {
@@ -149,7 +152,7 @@ impl QueueNodes {
     /// Accounts for a send of so many bytes.
     pub(crate) fn sent(&mut self, queue: &mut SendQueue, pool: &mut FramePool, bytes: usize) {
         queue.in_flight = 0;
-        let mut done = queue.sent as usize + bytes;
+        let mut done = usize::from(queue.sent) + bytes;
         while let Some(node) = self.nodes.get(queue.head as usize) {
             let len = pool.bytes(node.frame).len();
             if done < len {
@@ -160,7 +163,7 @@ impl QueueNodes {
                 pool.release(frame);
             }
         }
-        queue.sent = u32::try_from(done).unwrap_or(0);
+        queue.sent = u16::try_from(done).unwrap_or(0);
     }
 
     /// Drops what is neither with the kernel nor begun, and says how many frames that was.

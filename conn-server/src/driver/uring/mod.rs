@@ -130,7 +130,7 @@ impl<'r> Driver<'r> {
         let mut driver = Self {
             ring,
             buffers,
-            slots: Slots::default(),
+            slots: Slots::with_capacity(io.files as usize),
             sends: SendArena::new(),
             accepting: Accepting::new(io.listeners),
             starved: Starved::default(),

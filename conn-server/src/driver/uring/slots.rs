@@ -86,6 +86,11 @@ pub(super) struct Slots {
 }
 
 impl Slots {
+    /// For so many connections before it grows. Memory is reserved, and used as they come.
+    pub(super) fn with_capacity(count: usize) -> Self {
+        Self { slots: Vec::with_capacity(count) }
+    }
+
     /// Takes the slot of a new connection.
     ///
     /// # Panics
