@@ -1,5 +1,6 @@
 //! Ringline's load generator: open-loop load, a delivery ledger, and a verdict on the measurement itself.
 
+pub mod capacity;
 pub mod capture;
 pub mod cli;
 pub mod disk;

@@ -99,6 +99,17 @@ pub enum Receive {
     Polled,
 }
 
+impl Receive {
+    /// Its name in reports.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Armed => "armed",
+            Self::Polled => "polled",
+        }
+    }
+}
+
 /// What an engine does otherwise than in a usual run: all off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineOptions {

@@ -30,7 +30,7 @@ pub enum Unit {
     Bytes,
     /// Events per second; written bare or with `/s`.
     PerS,
-    /// Seconds of processor time; written bare or with `s`.
+    /// Seconds, of time or of processor time; written bare or with `s`.
     S,
     /// A plain count or ratio; written bare.
     Count,
@@ -61,6 +61,20 @@ pub const FIGURES: &[Figure] = &[
     figure("delivered_per_cpu_s", Unit::PerS),
     figure("syscalls_per_message", Unit::Count),
     figure("cqes_per_enter", Unit::Count),
+    figure("ramp_s", Unit::S),
+    figure("node_rss_total_per_connection_bytes", Unit::Bytes),
+    figure("generator_rss_per_connection_bytes", Unit::Bytes),
+    figure("generator_rss_total_per_connection_bytes", Unit::Bytes),
+    figure("kernel_per_connection_bytes", Unit::Bytes),
+    figure("heartbeat_p999", Unit::Us),
+    figure("heartbeat_max", Unit::Us),
+    figure("expired", Unit::Count),
+    figure("idle_node_cpu", Unit::Count),
+    figure("idle_generator_cpu", Unit::Count),
+    figure("teardown_s", Unit::S),
+    figure("kernel_back_s", Unit::S),
+    figure("kernel_residue", Unit::Count),
+    figure("kernel_residue_of_growth", Unit::Count),
 ];
 
 const fn figure(name: &'static str, unit: Unit) -> Figure {

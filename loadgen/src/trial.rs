@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 
+use crate::capacity::{CapacityFigures, CapacityWatch};
 use crate::capture::{NodeInfo, Probe, ServerFigures, Snapshot};
 use crate::cli::LoadArgs;
 use crate::durable::{DurableFigures, DurableWatch};
@@ -78,7 +79,10 @@ impl Trial<'_> {
         }
         let mut durable =
             self.data.take().map(|data| DurableWatch::new(data, self.servers().to_vec()));
-        let (outcome, marks) = self.measure(&mut progress, durable.as_mut())?;
+        let mut capacity = CapacityWatch::new(self.offer.plan.options.server_pid);
+        let (outcome, marks) = self.measure(&mut progress, durable.as_mut(), &mut capacity)?;
+        let capacity = capacity.finish(outcome.interrupted);
+        let capacity = CapacityFigures::new(&capacity, &outcome);
         progress.finish();
         let durable = durable.map(|watch| watch.finish(&outcome));
         let environment_end = Environment::capture_again(&environment_start);
@@ -90,6 +94,7 @@ impl Trial<'_> {
             outcome,
             marks,
             durable,
+            capacity,
         });
         self.publish(&report)?;
         Ok(exits(&report, self.require_valid))
@@ -104,6 +109,7 @@ impl Trial<'_> {
         &mut self,
         progress: &mut Progress,
         mut durable: Option<&mut DurableWatch>,
+        capacity: &mut CapacityWatch,
     ) -> Result<(Outcome, Marks), Refusal> {
         let (plan, grants, watch) = (&self.offer.plan, &mut self.grants, &self.watch);
         let (probe, processes) = (self.probe.as_ref(), &self.processes);
@@ -123,6 +129,7 @@ impl Trial<'_> {
                     } else if phase == Phase::Measured {
                         marks.end = look();
                     }
+                    capacity.enter(phase, now);
                     if let Some(durable) = &mut durable {
                         durable.enter(phase, now, probe);
                     }
@@ -142,7 +149,7 @@ impl Trial<'_> {
     }
 
     fn judge(&self, found: Found) -> Report {
-        let Found { started, environments, clock, info, outcome, marks, durable } = found;
+        let Found { started, environments, clock, info, outcome, marks, durable, capacity } = found;
         let snapshot = |mark: &Option<(Option<Snapshot>, HostCounters)>| mark.as_ref()?.0.clone();
         let (start, end) = (snapshot(&marks.start), snapshot(&marks.end));
         let server = ServerFigures::over(info.as_ref(), start.as_ref(), end.as_ref(), &outcome);
@@ -157,7 +164,7 @@ impl Trial<'_> {
             clock: &clock,
             cross_check: server.cross_check.as_ref(),
         });
-        let figures = report::figures(&outcome, &server);
+        let figures = report::figures(&outcome, &server, Some(&capacity));
         let slo = self.args.slo.iter().map(|slo| slo.judge(&outcome.classes, &figures)).collect();
         Report {
             offer: self.offer.clone(),
@@ -168,6 +175,7 @@ impl Trial<'_> {
             outcome,
             server,
             durable,
+            capacity: Some(capacity),
             environment_start,
             environment_end,
             interference,
@@ -206,6 +214,7 @@ struct Found {
     outcome: Outcome,
     marks: Marks,
     durable: Option<DurableFigures>,
+    capacity: CapacityFigures,
 }
 
 /// Every reason not to end with 0.

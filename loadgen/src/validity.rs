@@ -208,6 +208,7 @@ fn of_figures(evidence: &Evidence<'_>) -> Vec<Check> {
             finding: "needs the node's figures and its process on this machine".into(),
         },
     }];
+    checks.extend(heartbeats(evidence.outcome));
     if evidence.load != Load::None {
         let outcome = evidence.outcome;
         checks.extend([answers(outcome), stationarity(outcome), tail(outcome)]);
@@ -247,8 +248,35 @@ fn flag(name: &'static str, raised: bool, words: &str, grade: Grade) -> Check {
 fn population(outcome: &Outcome) -> Check {
     let (established, target) = (outcome.established, outcome.target);
     let grade = if established >= target { Grade::Pass } else { Grade::Invalid };
-    let finding = format!("{established} of {target} established");
+    let mut finding = format!("{established} of {target} established");
+    let failed = outcome.login_failures.iter().max_by_key(|(_, times)| **times);
+    if let Some((reason, times)) = failed.filter(|_| established < target) {
+        finding.push_str(&format!("; most often: {reason} ({times} times){}", cure(reason)));
+    }
     Check { name: "connections", grade, value: Some(f64::from(established)), finding }
+}
+
+/// What helps against a failure of the ramp, where it is known.
+fn cure(reason: &str) -> &'static str {
+    let cures = [
+        ("login_timeout", ": the node is behind, use a lower --ramp"),
+        ("address not available", ": more --source addresses or a wider ip_local_port_range"),
+        ("goodbye: full", ": start the node with more --connections"),
+        ("no answer", ": look at the node's log and load"),
+        ("connection refused", ": nobody listens there"),
+        ("out of memory", ": `loadgen validate` says how much is needed"),
+    ];
+    cures.iter().find(|(sign, _)| reason.contains(sign)).map_or("", |(_, cure)| cure)
+}
+
+/// Answers to heartbeats that come later than this after the heartbeat was due are late, in microseconds.
+const BEAT_US_MAX: f64 = 1_000_000.0;
+
+/// Punctual heartbeats are what says that neither side has fallen behind its connections.
+fn heartbeats(outcome: &Outcome) -> Option<Check> {
+    let times = outcome.beats.punctuality.as_ref()?;
+    let late = percentile::percentile(times, 99.9).value_us?;
+    Some(rising("heartbeat answers p99.9", Some(late), [BEAT_US_MAX, f64::INFINITY], "us"))
 }
 
 /// A stimulus that falls short of the one asked for makes every latency a latency of something else.

@@ -43,6 +43,7 @@ pub(super) fn document(report: &Report) -> Value {
         "ledger": ledger(outcome),
         "server": report.server,
         "durable": report.durable,
+        "capacity": report.capacity,
         "generator": generator(report),
         "interference": report.interference,
         "series": series(outcome),
@@ -82,6 +83,8 @@ fn offered(report: &Report) -> Value {
         "deliveries_per_s": report.offer.deliveries_per_s,
         "body_bytes": plan.body_bytes,
         "prime_messages": plan.options.prime,
+        "idle_s": plan.options.idle.as_secs_f64(),
+        "receive": plan.options.receive.label(),
         "burst": plan.options.burst.max(1),
         "protocol": match plan.options.protocol {
             Protocol::Chat => "chat",

@@ -3,6 +3,7 @@
 //! Owns the wording and the layout. Never judges: the verdicts come in, and a headline goes out only with a verdict that
 //! bears one.
 
+mod capacity;
 pub mod directory;
 mod durable;
 pub mod hgrm;
@@ -16,6 +17,7 @@ use std::time::SystemTime;
 
 use hdrhistogram::Histogram;
 
+use crate::capacity::CapacityFigures;
 use crate::capture::ServerFigures;
 use crate::durable::DurableFigures;
 use crate::env::{Environment, Interference};
@@ -43,6 +45,8 @@ pub struct Report {
     pub server: ServerFigures,
     /// What durability cost, if the node kept anything here.
     pub durable: Option<DurableFigures>,
+    /// What holding the connections cost.
+    pub capacity: Option<CapacityFigures>,
     /// The environment before the ramp.
     pub environment_start: Environment,
     /// The environment after the run.
@@ -67,12 +71,16 @@ fn latencies(class: &Class) -> [(&'static str, &Histogram<u64>); 4] {
 
 /// The figures that objectives can name, of a run.
 #[must_use]
-pub fn figures(outcome: &Outcome, server: &ServerFigures) -> Figures {
+pub fn figures(
+    outcome: &Outcome,
+    server: &ServerFigures,
+    capacity: Option<&CapacityFigures>,
+) -> Figures {
     let count = |count: u64| Some(count as f64);
     let measured = outcome.measured.as_secs_f64();
     let rate = |count: u64| (measured > 0.0).then(|| count as f64 / measured);
     let ledger = &outcome.ledger;
-    Figures::from([
+    let mut figures = Figures::from([
         ("sent", count(ledger.sent)),
         ("acked", count(ledger.acked)),
         ("delivered", count(ledger.delivered)),
@@ -96,7 +104,10 @@ pub fn figures(outcome: &Outcome, server: &ServerFigures) -> Figures {
         ("delivered_per_cpu_s", server.delivered_per_cpu_s),
         ("syscalls_per_message", server.syscalls_per_message),
         ("cqes_per_enter", server.cqes_per_enter),
-    ])
+        ("ramp_s", Some(outcome.ramp.as_secs_f64()).filter(|_| outcome.established > 0)),
+    ]);
+    figures.extend(CapacityFigures::named(capacity));
+    figures
 }
 
 fn logins_per_s(outcome: &Outcome) -> Option<f64> {

@@ -41,6 +41,7 @@ fn report(alter: impl FnOnce(&mut Report)) -> Report {
             ..ServerFigures::default()
         },
         durable: None,
+        capacity: None,
         environment_start: environment.clone(),
         environment_end: environment,
         interference: Some(Interference::default()),
@@ -214,7 +215,7 @@ fn the_files_lie_in_one_directory() {
 
 #[test]
 fn every_figure_that_an_objective_can_name_is_provided() {
-    let figures = figures(&outcome(|_| {}), &ServerFigures::default());
+    let figures = figures(&outcome(|_| {}), &ServerFigures::default(), None);
     for figure in crate::slo::FIGURES {
         assert!(figures.contains_key(figure.name), "{} is not provided", figure.name);
     }

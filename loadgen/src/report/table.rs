@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::directory::stamp;
 use super::percentile::{max_us, percentile};
-use super::{Report, durable, figures, latencies, logins_per_s};
+use super::{Report, capacity, durable, figures, latencies, logins_per_s};
 use crate::outcome::Window;
 use crate::plan::Load;
 use crate::slo::{SloResult, Unit};
@@ -26,6 +26,7 @@ pub(super) fn text(report: &Report) -> String {
         server(report),
         durable::section(report),
         generator(report),
+        capacity::section(report),
         objectives(report),
         verdict(report),
     ];
@@ -56,7 +57,7 @@ impl Section {
 
 pub(super) fn headline(report: &Report) -> String {
     let outcome = &report.outcome;
-    let figures = figures(outcome, &report.server);
+    let figures = figures(outcome, &report.server, report.capacity.as_ref());
     let figure = |name: &str| figures.get(name).copied().flatten();
     let mut parts = vec![format!("{} connections held", count(outcome.established.into()))];
     if let Some(rate) = figure("delivered_per_s").filter(|_| report.offer.plan.load != Load::None) {
@@ -93,6 +94,9 @@ fn title(report: &Report) -> String {
         let each = plan.options.prime;
         section
             .line("before", format_args!("{each} messages sent and received by each connection"));
+    }
+    if !plan.options.idle.is_zero() {
+        section.line("silence", format_args!("{} s", plan.options.idle.as_secs_f64()));
     }
     section.line("phases", format_args!("warm-up {} s, measured {} s", seconds.0, seconds.1));
     section.line(
