@@ -35,6 +35,11 @@ pub fn run(args: &RunArgs, watch: Arc<Watch>, run_id: u64) -> Result<Vec<Exit>, 
     if args.protocol == ProtocolName::Raw {
         return run_raw(args, offer, watch);
     }
+    if args.target.is_some() && args.token_key.is_none() {
+        return Err(Refusal::usage(
+            "--target needs the cluster key to make tokens with: name it with --token-key FILE",
+        ));
+    }
     let admin = args.target.as_deref().or(args.node_admin.as_deref());
     let mut probe =
         admin.map(Probe::new).transpose().map_err(|error| Refusal::usage(format!("{error:#}")))?;

@@ -41,6 +41,7 @@ fn a_store_in_memory_cannot_commit() {
 #[test]
 fn epoll_cannot_hold_more_than_the_descriptors() {
     refused(&["local", "--io", "epoll", "--connections", "10000000"], 2, "--io uring");
+    refused(&["local", "--engine", "epoll", "--connections", "10000000"], 2, "--engine uring");
 }
 
 #[test]

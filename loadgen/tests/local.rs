@@ -99,6 +99,17 @@ fn every_preset_and_driver_carries_its_load() {
 }
 
 #[test]
+fn the_second_engine_carries_a_load_too_and_says_that_it_was_the_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let words = "--engine epoll --preset rooms --room-size 10 --burst 4 --rate 100/s --login direct --store memory";
+    let (output, json) = local(directory.path(), &words.split_whitespace().collect::<Vec<_>>());
+    delivered_cleanly(&output, &json);
+    let sent = json["ledger"]["sent"].as_u64().expect("a count");
+    assert_eq!(json["ledger"]["delivered"], sent * 9, "{}", said(&output));
+    assert_eq!(json["generator"]["engine"], "epoll");
+}
+
+#[test]
 fn silence_holds_its_connections() {
     let directory = tempfile::tempdir().expect("a directory");
     let words = [
