@@ -66,7 +66,6 @@ fn config(shard: u16, shards: u16, token_key: TokenKey) -> Config {
         heartbeat_interval: FOR_EVER,
         heartbeat_timeout: FOR_EVER,
         heartbeats_per_s_max: u32::MAX,
-        heartbeats_per_s_max: u32::MAX,
         login_timeout: FOR_EVER,
         flush_timeout: FOR_EVER,
         linger_timeout: FOR_EVER,
