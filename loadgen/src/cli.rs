@@ -119,6 +119,18 @@ pub enum ProtocolName {
     Raw,
 }
 
+/// How the generator waits for arriving bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReceiveName {
+    /// Armed up to a million connections, polled beyond.
+    #[default]
+    Auto,
+    /// A receive stands ready on every connection: 864 bytes of kernel memory each.
+    Armed,
+    /// Readiness is polled and bytes are fetched when there are some: 256 bytes, and more work for each arrival.
+    Polled,
+}
+
 /// Where messages are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StoreName {
@@ -194,6 +206,12 @@ pub struct LoadArgs {
     /// shape the figures; its connections are descriptors of the process, so it holds fewer than RLIMIT_NOFILE.
     #[arg(long, value_enum, default_value_t)]
     pub engine: EngineName,
+    /// Before the load, hold the connections for so long without a message, and measure what that costs.
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = parse_duration)]
+    pub idle: Duration,
+    /// How the generator waits for arriving bytes. Only with --engine uring.
+    #[arg(long, value_enum, default_value_t)]
+    pub receive: ReceiveName,
     /// Bytes of each message's body.
     #[arg(long, default_value_t = 128, value_name = "BYTES")]
     pub size: usize,
@@ -257,6 +275,15 @@ pub struct LocalArgs {
     /// How connections get leave to log in.
     #[arg(long, value_enum, default_value_t = LoginName::Gateway)]
     pub login: LoginName,
+    /// How often the node wants a heartbeat: its own default unless given.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub heartbeat_interval: Option<Duration>,
+    /// After how much silence the node ends a session.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub heartbeat_timeout: Option<Duration>,
+    /// Heartbeats per second that the node wants at most: with more sessions it tells longer intervals.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub heartbeat_budget: Option<u32>,
     /// End with status 5 when the measurement is INVALID.
     #[arg(long)]
     pub require_valid: bool,

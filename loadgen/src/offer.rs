@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use crate::cli::{LoadArgs, PresetName};
+use crate::cli::{LoadArgs, PresetName, ReceiveName};
 use crate::engines::EngineName;
 use crate::exit::Refusal;
-use crate::plan::{EngineOptions, Load, Plan, Preset};
+use crate::plan::{EngineOptions, Load, Plan, Preset, Receive};
 use crate::stamp::STAMP_BYTES;
 
 /// Members of a room in the presets.
@@ -54,6 +54,13 @@ impl Offer {
             PresetName::Mixed => (Preset::Mixed, "mixed"),
         };
         args.engine.refuse(args.connections)?;
+        if args.engine != EngineName::Uring
+            && (!args.idle.is_zero() || args.receive != ReceiveName::Auto)
+        {
+            return Err(Refusal::usage(
+                "--idle and --receive are of the uring engine: leave out --engine",
+            ));
+        }
         let load = load(args)?;
         let body = wire::limits::BODY_BYTES_MAX;
         let is_silent = load == Load::None && args.prime == 0;
@@ -100,6 +107,8 @@ impl Offer {
                 reconnect: args.reconnect,
                 prime: args.prime,
                 burst: args.burst,
+                idle: args.idle,
+                receive: receive(args),
                 ..EngineOptions::default()
             },
         };
@@ -119,6 +128,19 @@ impl Offer {
             ))),
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+/// Connections up to which a receive stands ready on each: beyond it the memory of the receives decides what fits.
+const ARMED_MAX: u32 = 1_000_000;
+
+/// How arriving bytes are waited for.
+#[must_use]
+pub const fn receive(args: &LoadArgs) -> Receive {
+    match args.receive {
+        ReceiveName::Auto if args.connections > ARMED_MAX => Receive::Polled,
+        ReceiveName::Auto | ReceiveName::Armed => Receive::Armed,
+        ReceiveName::Polled => Receive::Polled,
     }
 }
 
@@ -212,6 +234,15 @@ mod tests {
         assert_eq!(offer("--preset rooms").unwrap().deliveries_per_s, Some(49_500.0));
         assert_eq!(offer("--preset idle").unwrap().plan.load, Load::None);
         assert_eq!(offer("--closed 256").unwrap().plan.load, Load::Closed { window: 256 });
+    }
+
+    #[test]
+    fn beyond_a_million_connections_bytes_are_polled_for() {
+        let receive = |words: &str| offer(words).unwrap().plan.options.receive;
+        assert_eq!(receive("--connections 1000000"), Receive::Armed);
+        assert_eq!(receive("--connections 1000001"), Receive::Polled);
+        assert_eq!(receive("--connections 2000000 --receive armed"), Receive::Armed);
+        refused("--engine epoll --idle 1s", "uring");
     }
 
     #[test]

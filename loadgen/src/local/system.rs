@@ -287,6 +287,18 @@ fn node_args(
         };
         line.extend(words(&["--durability", durability]));
     }
+    let heartbeats = [
+        ("--heartbeat-interval", args.heartbeat_interval),
+        ("--heartbeat-timeout", args.heartbeat_timeout),
+    ];
+    for (name, time) in heartbeats {
+        if let Some(time) = time {
+            line.extend(words(&[name, &format!("{}ms", time.as_millis())]));
+        }
+    }
+    if let Some(budget) = args.heartbeat_budget {
+        line.extend(words(&["--heartbeat-budget", &budget.to_string()]));
+    }
     if let Some(balancer) = balancer {
         line.extend(words(&["--balancer", balancer]));
     }
