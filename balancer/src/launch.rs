@@ -34,6 +34,8 @@ pub fn begin(process_name: &CStr) {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(false)
+        // Told to stderr too, and a thread that cannot tell it there would panic: a closed stderr must not end a thread.
+        .log_internal_errors(false)
         .try_init();
 }
 

@@ -21,9 +21,10 @@ macro_rules! io_counters {
 io_counters! {
     /// Turns of the shard's loop.
     turns,
-    /// Times the loop entered the kernel: `io_uring_enter`, or every system call of the epoll driver.
+    /// Times the loop entered the kernel: `io_uring_enter`, or every system call of the epoll driver. A runtime does not
+    /// tell how often it does: the driver's own calls, and the least that the runtime needs for a turn.
     enters,
-    /// Completions handled (for epoll: readiness events).
+    /// Completions handled (for epoll: readiness events; for a runtime: those that its tasks see).
     cqes,
     /// Receives that delivered bytes.
     receives,

@@ -1,6 +1,7 @@
 //! The node as a process: killed, restarted, and fed with what is no protocol.
 //!
-//! `KILLS=10` and `MUTATED_FRAMES=10000000` run the long forms; the defaults are sized for every change.
+//! `KILLS=10` and `MUTATED_FRAMES=10000000` run the long forms; the defaults are sized for every change. `NODE_IO=monoio`
+//! (or another driver) has the nodes use it.
 
 #![allow(unreachable_pub, reason = "the modules of one test")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test picks what it looks at")]

@@ -53,12 +53,14 @@ impl Home {
 impl Node {
     /// Starts a node and waits until it serves.
     pub fn start(home: &Home, extra: &[&str]) -> Self {
+        let io = std::env::var("NODE_IO").unwrap_or_else(|_| "auto".to_owned());
         let mut child = Command::new(env!("CARGO_BIN_EXE_conn-server"))
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cpus", "none"])
             .arg("--token-key-file")
             .arg(home.key())
             .arg("--data")
             .arg(home.data())
+            .args(["--io", &io])
             .args(extra)
             .env("RUST_LOG", "warn")
             .stdout(Stdio::piped())

@@ -13,17 +13,18 @@
 use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::net;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::unix;
 use std::pin::Pin;
 use std::time::Instant;
 
 use ::monoio::buf::{IoBuf, IoVecBuf};
 use ::monoio::io::{AsyncWriteRent, Canceller};
-use ::monoio::net::{TcpListener, TcpStream};
+use ::monoio::net::{TcpListener, UnixStream};
 use ::monoio::time::{self, Sleep};
 use ::monoio::{Buildable, Driver, IoUringDriver, RuntimeBuilder};
 
-use super::tasks::{self, Lent, Runtime, Slice, Tasks, Vector};
+use super::tasks::{self, Runtime, Slice, Tasks, Vector};
 use super::uring::explain;
 use crate::host::{End, Host};
 use crate::limits::RUNTIME_SUBMISSIONS;
@@ -64,8 +65,9 @@ fn builder<D: Buildable + Driver>(connections: u32) -> RuntimeBuilder<D> {
 
 struct Monoio;
 
-/// A stream whose two halves are used by one task.
-struct Stream(UnsafeCell<TcpStream>);
+/// A stream whose two halves are used by one task. Under the type that is nothing but a descriptor: monoio's type for TCP
+/// keeps room for addresses in every connection.
+struct Stream(UnsafeCell<UnixStream>);
 
 /// A listener, and what cancels its accept.
 struct Listener {
@@ -74,6 +76,9 @@ struct Listener {
 }
 
 impl Runtime for Monoio {
+    /// It submits and waits in one call.
+    const ENTERS_PER_TURN: u64 = 1;
+
     type Stream = Stream;
     type Listener = Listener;
     type Sleep = Sleep;
@@ -83,7 +88,8 @@ impl Runtime for Monoio {
     }
 
     fn stream(file: OwnedFd) -> io::Result<Stream> {
-        TcpStream::from_std(net::TcpStream::from(file)).map(|stream| Stream(stream.into()))
+        let stream = unix::net::UnixStream::from(file);
+        UnixStream::from_std(stream).map(|stream| Stream(stream.into()))
     }
 
     fn listener(file: OwnedFd) -> io::Result<Listener> {
@@ -101,20 +107,15 @@ impl Runtime for Monoio {
         stream.whole().readable(true)
     }
 
-    async fn send(stream: &Stream, lent: Lent) -> (io::Result<usize>, Lent) {
-        // SAFETY: monoio declares that a stream may be split into halves that are used side by side (`Split`), and its own
-        // halves do this: `write` takes a share of the descriptor and leaves the stream as it was.
-        let writer = unsafe { &mut *stream.0.get() };
-        match lent {
-            Lent::One(slice) => {
-                let (result, Bytes(slice)) = writer.write(Bytes(slice)).await;
-                (result, Lent::One(slice))
-            }
-            Lent::Many(vector) => {
-                let (result, Vectored(vector)) = writer.writev(Vectored(vector)).await;
-                (result, Lent::Many(vector))
-            }
-        }
+    fn send(stream: &Stream, slice: Slice) -> impl Future<Output = (io::Result<usize>, Slice)> {
+        stream.writer().write(slice)
+    }
+
+    fn send_vectored(
+        stream: &Stream,
+        vector: Box<Vector>,
+    ) -> impl Future<Output = (io::Result<usize>, Box<Vector>)> {
+        stream.writer().writev(vector)
     }
 
     async fn accept(listener: &Listener) -> io::Result<Stream> {
@@ -122,7 +123,9 @@ impl Runtime for Monoio {
         let handle = canceller.handle();
         listener.canceller.set(Some(canceller));
         let (stream, _) = listener.socket.cancelable_accept(handle).await?;
-        Ok(Stream(stream.into()))
+        let file = stream.into_raw_fd();
+        // SAFETY: the stream has just given it away.
+        Self::stream(unsafe { OwnedFd::from_raw_fd(file) })
     }
 
     fn cancel_accept(listener: &Listener) {
@@ -141,36 +144,39 @@ impl Runtime for Monoio {
 }
 
 impl Stream {
-    fn whole(&self) -> &TcpStream {
-        // SAFETY: nothing ever changes the stream: the one place that has it as mutable only takes a share of the
-        // descriptor, which is counted in a cell.
+    fn whole(&self) -> &UnixStream {
+        // SAFETY: nothing ever changes the stream: see `writer`.
         unsafe { &*self.0.get() }
+    }
+
+    #[allow(clippy::mut_from_ref, reason = "what monoio's own halves do, without their allocation")]
+    fn writer(&self) -> &mut UnixStream {
+        // SAFETY: monoio declares that halves of a stream may be used side by side (`Split`), and hands out the same
+        // reference for that: a write takes a share of the descriptor when it is called, and then needs the stream no
+        // more, which it leaves as it was.
+        unsafe { &mut *self.0.get() }
     }
 }
 
-struct Bytes(Slice);
-
 // SAFETY: the bytes stay where they are until the send has ended: see `tasks::lent`.
-unsafe impl IoBuf for Bytes {
+unsafe impl IoBuf for Slice {
     fn read_ptr(&self) -> *const u8 {
-        self.0.start
+        self.start
     }
 
     fn bytes_init(&self) -> usize {
-        self.0.len
+        self.len
     }
 }
 
-struct Vectored(Box<Vector>);
-
 // SAFETY: as above, and the slices stand in a box, which does not move.
-unsafe impl IoVecBuf for Vectored {
+unsafe impl IoVecBuf for Box<Vector> {
     fn read_iovec_ptr(&self) -> *const libc::iovec {
-        self.0.start()
+        self.start()
     }
 
     fn read_iovec_len(&self) -> usize {
-        self.0.count()
+        self.count()
     }
 }
 

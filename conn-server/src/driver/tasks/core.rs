@@ -62,8 +62,9 @@ impl Core {
     }
 
     /// Ends the turn: does what the core asked for, or has the connections' tasks do it.
-    pub(super) fn end_turn(&mut self) -> Next {
+    pub(super) fn end_turn(&mut self, enters: u64) -> Next {
         self.begin_turn();
+        self.host.counters.enters += enters;
         self.host.fire_timers();
         self.drain_lanes();
         self.host.end_turn();

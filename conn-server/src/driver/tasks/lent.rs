@@ -10,7 +10,7 @@ use crate::limits::SPARE_VECTORS_MAX;
 
 /// What one send carries. Not `Send`, and never to be used after the send has ended.
 #[derive(Debug)]
-pub(in crate::driver) enum Lent {
+pub(super) enum Lent {
     /// One slice.
     One(Slice),
     /// Several.

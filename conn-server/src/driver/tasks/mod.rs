@@ -29,7 +29,7 @@ use chat::ConnKey;
 
 use self::accept::{Accepts, accept, listeners};
 use self::core::Core;
-pub(super) use self::lent::{Lent, Slice, Vector};
+pub(super) use self::lent::{Slice, Vector};
 use self::turn::{turns, wake};
 use crate::host::{End, Host};
 use crate::limits::{RING_COMPLETIONS_MAX, RUNTIME_SUBMISSIONS};
@@ -37,6 +37,9 @@ use crate::listener::ShardListeners;
 
 /// What a runtime has to offer. Resolved when compiled: no trait object.
 pub(super) trait Runtime: Sized + 'static {
+    /// Times that it enters the kernel for a turn, at the least: it does not tell how often it does.
+    const ENTERS_PER_TURN: u64;
+
     /// A connected socket.
     type Stream: 'static;
     /// A listening socket.
@@ -59,8 +62,17 @@ pub(super) trait Runtime: Sized + 'static {
     /// Completes when a receive would not wait: there are bytes, a FIN or an error.
     fn readable(stream: &Self::Stream) -> impl Future<Output = io::Result<()>>;
 
-    /// Sends what is lent, or as much of it as the socket takes, through the ring.
-    fn send(stream: &Self::Stream, lent: Lent) -> impl Future<Output = (io::Result<usize>, Lent)>;
+    /// Sends a slice, or as much of it as the socket takes, through the ring.
+    fn send(
+        stream: &Self::Stream,
+        slice: Slice,
+    ) -> impl Future<Output = (io::Result<usize>, Slice)>;
+
+    /// Sends several slices, or as much of them as the socket takes, through the ring.
+    fn send_vectored(
+        stream: &Self::Stream,
+        vector: Box<Vector>,
+    ) -> impl Future<Output = (io::Result<usize>, Box<Vector>)>;
 
     /// Accepts one connection. At most one accept of a listener is in flight.
     fn accept(listener: &Self::Listener) -> impl Future<Output = io::Result<Self::Stream>>;

@@ -42,7 +42,7 @@ pub(super) async fn turns<R: Runtime>(tasks: Rc<Tasks>) {
     let mut sleep = pin!(R::sleep(clock.system(clock.mono())));
     let mut alarm = Alarm::<R> { sleep: sleep.as_mut(), at: None };
     let end = loop {
-        let next = tasks.core.borrow_mut().end_turn();
+        let next = tasks.core.borrow_mut().end_turn(R::ENTERS_PER_TURN);
         match next {
             Next::Over(end) => break end,
             Next::Soon => tasks.ring(),

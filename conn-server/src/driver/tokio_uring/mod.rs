@@ -13,7 +13,6 @@
 #![allow(unsafe_code, reason = "an accepted descriptor comes as a number")]
 
 use std::io;
-use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::pin::Pin;
 use std::time::Instant;
@@ -24,7 +23,7 @@ use io_uring_06::types::{CancelBuilder, Fd};
 use io_uring_06::{cqueue, opcode, squeue};
 use runtime::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
-use super::tasks::{self, Lent, Runtime, Tasks};
+use super::tasks::{self, Runtime, Slice, Tasks, Vector};
 use super::uring::explain;
 use crate::host::{End, Host};
 use crate::limits::RUNTIME_SUBMISSIONS;
@@ -67,24 +66,37 @@ fn builder(connections: u32) -> runtime::Builder {
 
 struct TokioUring;
 
-/// Hands what was stored with an operation back, with its result.
-struct Outcome<D>(PhantomData<D>);
+/// Turns the result of an operation and what was stored with it into what is wanted of it.
+struct Outcome<D, O> {
+    of: fn(io::Result<u32>, D) -> O,
+}
 
-impl<D> OneshotOutputTransform for Outcome<D> {
-    type Output = (io::Result<u32>, D);
+impl<D, O> OneshotOutputTransform for Outcome<D, O> {
+    type Output = O;
     type StoredData = D;
 
-    fn transform_oneshot_output(self, data: D, entry: cqueue::Entry) -> Self::Output {
+    fn transform_oneshot_output(self, data: D, entry: cqueue::Entry) -> O {
         let result = entry.result();
-        (u32::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result)), data)
+        (self.of)(u32::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result)), data)
     }
 }
 
-fn submit<D>(entry: squeue::Entry, data: D) -> InFlightOneshot<D, Outcome<D>> {
-    UnsubmittedOneshot::new(data, Outcome(PhantomData), entry).submit()
+fn submit<D, O>(
+    entry: squeue::Entry,
+    data: D,
+    of: fn(io::Result<u32>, D) -> O,
+) -> InFlightOneshot<D, Outcome<D, O>> {
+    UnsubmittedOneshot::new(data, Outcome { of }, entry).submit()
+}
+
+fn sent<D>(result: io::Result<u32>, data: D) -> (io::Result<usize>, D) {
+    (result.map(|bytes| bytes as usize), data)
 }
 
 impl Runtime for TokioUring {
+    /// It submits, and waits in epoll.
+    const ENTERS_PER_TURN: u64 = 2;
+
     type Stream = OwnedFd;
     type Listener = OwnedFd;
     type Sleep = Sleep;
@@ -105,41 +117,39 @@ impl Runtime for TokioUring {
         stream.as_fd()
     }
 
-    async fn readable(stream: &OwnedFd) -> io::Result<()> {
+    fn readable(stream: &OwnedFd) -> impl Future<Output = io::Result<()>> {
         let entry = opcode::PollAdd::new(fd(stream), POLLIN).build();
-        submit(entry, ()).await.0.map(drop)
+        submit(entry, (), |result, ()| result.map(drop))
     }
 
-    async fn send(stream: &OwnedFd, lent: Lent) -> (io::Result<usize>, Lent) {
-        let entry = match &lent {
-            Lent::One(slice) => {
-                let len = u32::try_from(slice.len).unwrap_or(u32::MAX);
-                opcode::Send::new(fd(stream), slice.start, len).flags(libc::MSG_NOSIGNAL).build()
-            }
-            Lent::Many(vector) => {
-                let count = u32::try_from(vector.count()).unwrap_or(u32::MAX);
-                opcode::Writev::new(fd(stream), vector.start(), count).build()
-            }
-        };
-        let (result, lent) = submit(entry, lent).await;
-        (result.map(|bytes| bytes as usize), lent)
+    fn send(stream: &OwnedFd, slice: Slice) -> impl Future<Output = (io::Result<usize>, Slice)> {
+        let len = u32::try_from(slice.len).unwrap_or(u32::MAX);
+        let entry = opcode::Send::new(fd(stream), slice.start, len).flags(libc::MSG_NOSIGNAL);
+        submit(entry.build(), slice, sent)
     }
 
-    async fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
+    fn send_vectored(
+        stream: &OwnedFd,
+        vector: Box<Vector>,
+    ) -> impl Future<Output = (io::Result<usize>, Box<Vector>)> {
+        let count = u32::try_from(vector.count()).unwrap_or(u32::MAX);
+        let entry = opcode::Writev::new(fd(stream), vector.start(), count);
+        submit(entry.build(), vector, sent)
+    }
+
+    fn accept(listener: &OwnedFd) -> impl Future<Output = io::Result<OwnedFd>> {
         let nobody = std::ptr::null_mut();
-        let entry = opcode::Accept::new(fd(listener), nobody, nobody.cast())
-            .flags(libc::SOCK_CLOEXEC)
-            .build();
-        let (result, ()) = submit(entry, ()).await;
-        let file = result?.cast_signed();
-        // SAFETY: the kernel has just opened it for this accept, and nobody else knows of it.
-        Ok(unsafe { OwnedFd::from_raw_fd(file) })
+        let entry = opcode::Accept::new(fd(listener), nobody, nobody.cast());
+        submit(entry.flags(libc::SOCK_CLOEXEC).build(), (), |result, ()| {
+            // SAFETY: the kernel has just opened it for this accept, and nobody else knows of it.
+            result.map(|file| unsafe { OwnedFd::from_raw_fd(file.cast_signed()) })
+        })
     }
 
     fn cancel_accept(listener: &OwnedFd) {
         let entry = opcode::AsyncCancel2::new(CancelBuilder::fd(fd(listener))).build();
         // The accept itself tells what became of it.
-        drop(submit(entry, ()));
+        drop(submit(entry, (), |_, ()| ()));
     }
 
     fn sleep(until: Instant) -> Sleep {
