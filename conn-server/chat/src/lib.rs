@@ -41,6 +41,7 @@ mod pending;
 mod queue;
 mod receive;
 mod recent;
+mod record;
 mod room;
 mod send_queue;
 mod session;

@@ -482,7 +482,7 @@ impl Shard {
     /// The same, of a text that another shard encoded.
     pub(crate) fn deliver_mailed(&mut self, now: Now, to: UserId, frame: &[u8], fx: &mut Effects) {
         let Some(conn) = self.directory.find(to) else {
-            self.counters.offline += 1;
+            self.counters.offline += frames_in(frame);
             return;
         };
         let (shard, key) = conn.parts();
@@ -509,9 +509,12 @@ impl Shard {
     }
 
     pub(crate) fn deliver_copy(&mut self, now: Now, key: ConnKey, frame: &[u8], fx: &mut Effects) {
-        let is_queued = self.push_copy(now, key, frame, fx);
-        self.counters.delivered += u64::from(is_queued);
-        self.counters.offline += u64::from(!is_queued);
+        let frames = frames_in(frame);
+        if self.push_copy(now, key, frame, fx) {
+            self.counters.delivered += frames;
+        } else {
+            self.counters.offline += frames;
+        }
     }
 
     pub(crate) fn deliver_at(&mut self, now: Now, key: ConnKey, frame: FrameId, fx: &mut Effects) {
@@ -521,4 +524,13 @@ impl Shard {
             self.counters.offline += 1;
         }
     }
+}
+
+/// How many frames stand behind each other.
+fn frames_in(mut bytes: &[u8]) -> u64 {
+    let mut count = 0;
+    while let Ok(Some((_, rest))) = wire::split_frame(bytes) {
+        (count, bytes) = (count + 1, rest);
+    }
+    count
 }

@@ -11,7 +11,7 @@ use crate::effects::Effects;
 use crate::limits::{
     MAIL_CREDIT_BYTES, MAIL_CREDIT_BYTES_LOW, MAIL_OWED_BYTES_MAX, MAIL_RESERVE_BYTES,
 };
-use crate::mail::{self, CLASSES, COMMAND, Mail, MailBatch, REPLY};
+use crate::mail::{CLASSES, COMMAND, Mail, MailBatch, REPLY};
 
 /// What is between this shard and one peer, by class.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,7 +70,7 @@ impl Outbox {
         if batch.bytes.is_empty() {
             account.give_back(batch);
         }
-        let len = mail::write(mail, &mut batch.bytes);
+        let len = batch.push(mail);
         counters.mails += 1;
         counters.mail_bytes += u64::from(len);
         if account.count_posted(mail.class(), len) {

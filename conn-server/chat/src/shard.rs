@@ -17,12 +17,13 @@ use crate::hold::Hold;
 use crate::limits::{
     CONNECTIONS_MAX, PAGE_BYTES_MAX, SESSIONS_RESERVED_MAX, SHARD_QUEUE_BYTES_MAX, SHED_MAX,
 };
-use crate::mail::{self, MailBatch};
+use crate::mail::MailBatch;
 use crate::message::Parked;
 use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::pending::Desk;
 use crate::recent::Recent;
+use crate::record;
 use crate::room::Rooms;
 use crate::send_queue::QueueNodes;
 use crate::spill::Spills;
@@ -184,10 +185,15 @@ impl Shard {
     pub fn handle_mail(&mut self, now: Now, batch: &MailBatch, fx: &mut Effects) {
         self.is_resuming |= self.outbox.take_credit(batch);
         let mut rest = batch.bytes.as_slice();
-        while let Some((mail, len)) = mail::read(&mut rest) {
+        let mut behind = 0;
+        loop {
+            behind = if behind > 0 { behind - 1 } else { record::run(rest) };
+            let Some((mail, len)) = record::read(&mut rest) else { break };
+            self.behind = behind;
             self.outbox.owe(batch.from, mail.class(), len);
             self.on_mail(now, batch.from, mail, fx);
         }
+        self.behind = 0;
         self.outbox.settle(batch.from, fx);
         self.resume_paused(now, fx);
     }

@@ -321,6 +321,35 @@ fn a_full_inbox_loses_nothing_and_keeps_the_order() {
     }
 }
 
+/// What one sender says in a burst travels and is queued together, and is counted one by one.
+#[test]
+fn a_burst_between_shards_arrives_whole_and_in_order() {
+    for durability in ALL {
+        let mut world = World::with(3, durability);
+        let (a, b) = (user(0, 0), user(1, 0));
+        let (a_link, b_link) = (world.login(a, 0), world.login(b, 1));
+        for id in 1..=200 {
+            world.peer(a_link).text(b, id, &id.to_string());
+            world.peer(b_link).text(a, id, &"long".repeat(usize::try_from(id).unwrap()));
+        }
+        world.run();
+        assert_eq!(count_in_conversation(&mut world, b_link), 200, "{durability:?}");
+        assert_eq!(count_in_conversation(&mut world, a_link), 200, "{durability:?}");
+        let delivered: u64 = (0..3).map(|shard| world.shard(shard).counters().delivered).sum();
+        assert_eq!(delivered, 400, "{durability:?}");
+        let acked: u64 = (0..3).map(|shard| world.shard(shard).counters().acked).sum();
+        assert_eq!(acked, 400, "{durability:?}");
+    }
+}
+
+/// Texts of one side of a conversation, in order.
+#[track_caller]
+fn count_in_conversation(world: &mut World, link: usize) -> usize {
+    let seqs: Vec<u64> = world.peer(link).texts().iter().map(|(seq, _)| *seq).collect();
+    assert!(seqs.is_sorted_by(|a, b| a < b), "{seqs:?}");
+    seqs.len()
+}
+
 /// Credit comes back with other mail: a batch for credit alone is rare.
 #[test]
 fn credit_alone_is_hardly_ever_worth_a_batch() {
