@@ -6,7 +6,9 @@ use io_uring::{opcode, types};
 
 use super::Engine;
 use super::conn::State;
-use super::limits::{LOGIN_ATTEMPTS_MAX, LOGIN_BACKOFF_MS, LOGIN_BACKOFF_MS_MAX};
+use super::limits::{
+    CLOSE_STALL_NS_MAX, LOGIN_ATTEMPTS_MAX, LOGIN_BACKOFF_MS, LOGIN_BACKOFF_MS_MAX, STARTS_PER_TURN,
+};
 use super::tally::{Reason, count};
 use super::timers::Alarm;
 use super::token::{Op, Token};
@@ -134,5 +136,37 @@ impl Engine<'_> {
             self.flights.remove(id);
             self.speech.on_completed(1);
         }
+    }
+
+    /// Closes every connection without a goodbye, and waits until its socket is closed: when the run is over, nothing of it
+    /// is left at the server's other end, or of its operations in the kernel, which finds many of them one by one only by
+    /// their tokens.
+    pub(super) fn hang_up(&mut self) -> io::Result<()> {
+        let end_ns = self.clock.now_ns() + CLOSE_STALL_NS_MAX;
+        let mut next = 0;
+        while self.gone < self.plan.connections {
+            let now_ns = self.clock.now_ns();
+            if now_ns >= end_ns {
+                break;
+            }
+            for _ in 0..STARTS_PER_TURN {
+                let index = next;
+                let Some(conn) = self.conns.get_mut(index as usize) else { break };
+                next += 1;
+                conn.again_ms = None;
+                match conn.state {
+                    State::Closing | State::Gone => {}
+                    State::Absent | State::Asked => self.on_gone(index),
+                    State::Dialling
+                    | State::LoggingIn
+                    | State::Settling
+                    | State::Ready
+                    | State::LoggingOut => self.close(index, now_ns)?,
+                }
+            }
+            let has_more = (next as usize) < self.conns.len();
+            self.turn(if has_more { now_ns } else { end_ns })?;
+        }
+        Ok(())
     }
 }

@@ -201,7 +201,7 @@ impl Engine<'_> {
         self.note_unanswered_beats();
         self.enter_phase(Phase::Close);
         if !self.plan.logout || self.established == 0 {
-            return Ok(());
+            return self.hang_up();
         }
         let start_ns = self.clock.now_ns();
         let mut end_ns = start_ns + CLOSE_STALL_NS_MAX;
