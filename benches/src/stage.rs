@@ -10,7 +10,10 @@ use chat::{
     Config, ConnKey, Counters, Durability, Effects, Instant, MailBatch, Now, Shard, Transmit,
 };
 use wire::token::{TOKEN_BYTES, Token, TokenKey};
-use wire::{Command, Epoch, JoinRoom, Login, Message, RoomId, ShardId, UserId, home_of_user};
+use wire::{
+    ClientMessageId, Command, Epoch, JoinRoom, Login, Message, RoomId, SendText, ShardId, UserId,
+    home_of_user,
+};
 
 const NODE: &str = "bench";
 const INCARNATION: u64 = 7;
@@ -51,7 +54,7 @@ pub struct Stage {
     bytes_sent: u64,
 }
 
-fn config(shard: u16, shards: u16, token_key: TokenKey) -> Config {
+fn config(shard: u16, shards: u16, connections: u32, token_key: TokenKey) -> Config {
     Config {
         shard: ShardId(shard),
         shards,
@@ -61,7 +64,7 @@ fn config(shard: u16, shards: u16, token_key: TokenKey) -> Config {
         shard_ports: (1..=shards).collect(),
         durability: Durability::None,
         message_id_base: u64::from(shard) << 42,
-        connections_max: 1 << 20,
+        connections_max: connections,
         body_bytes_max: 4096,
         heartbeat_interval: FOR_EVER,
         heartbeat_timeout: FOR_EVER,
@@ -77,15 +80,15 @@ fn config(shard: u16, shards: u16, token_key: TokenKey) -> Config {
 }
 
 impl Stage {
-    /// So many empty shards, kept in memory.
+    /// So many empty shards, kept in memory, each planned for so many connections.
     ///
     /// # Panics
     /// Never: the key is long enough.
     #[must_use]
-    pub fn new(shards: u16) -> Self {
+    pub fn new(shards: u16, connections: u32) -> Self {
         let key = TokenKey::new(&[7; 32]).expect("32 bytes are a key");
         let places = (0..shards).map(|shard| Place {
-            shard: Shard::new(config(shard, shards, key.clone())),
+            shard: Shard::new(config(shard, shards, connections, key.clone())),
             fx: Effects::new(ShardId(shard), shards),
             inbox: VecDeque::new(),
             sent: Vec::new(),
@@ -159,6 +162,12 @@ impl Stage {
         place.shard.handle_closed(self.now, seat.key, &mut place.fx);
     }
 
+    /// A text to somebody.
+    pub fn text(&mut self, seat: Seat, to: UserId, id: u64, body: &[u8]) {
+        let client_message_id = ClientMessageId(id);
+        self.say(seat, Command::SendText(SendText { to, client_message_id, body }));
+    }
+
     /// One command, in turns of its own.
     fn say(&mut self, seat: Seat, command: Command<'_>) {
         let mut bytes = Vec::new();
@@ -179,6 +188,14 @@ impl Stage {
             if is_quiet {
                 return;
             }
+        }
+    }
+
+    /// Lets an hour pass in which nothing happens: what was kept for a burst is given back.
+    pub fn rest(&mut self) {
+        for _ in 0..3600 {
+            self.now.mono = self.now.mono + Duration::from_secs(1);
+            self.settle();
         }
     }
 

@@ -1,6 +1,7 @@
 //! The core asks the heap for nothing once it is warm, and for little per session: counted, not timed.
 
 use benches::heap::{self, Counting};
+use benches::stage::Stage;
 use benches::work::SUBJECTS;
 
 #[global_allocator]
@@ -42,4 +43,50 @@ fn steady_work_allocates_nothing() {
         "steady work asks the heap for memory: take it from a pool, or keep a buffer's capacity\n{}",
         faults.join("\n")
     );
+}
+
+/// Bytes on the heap of a shard planned for so many connections, after so many sessions have lived on it: each has sent
+/// and received 16 messages and sits in a room of 100.
+fn live_bytes(planned: u32, sessions: usize) -> i64 {
+    let before = heap::of_this_thread().live_bytes;
+    let mut stage = Stage::new(1, planned);
+    let mut seats = Vec::with_capacity(sessions);
+    let own = heap::of_this_thread().live_bytes;
+    for index in 0..sessions {
+        let seat = stage.login(index as u64 + 1);
+        stage.join(seat, index as u64 / 100 + 1);
+        seats.push(seat);
+    }
+    for round in 0..16 {
+        for (index, seat) in seats.iter().enumerate() {
+            let to = seats[(index + sessions / 2) % sessions].user;
+            stage.text(*seat, to, round * sessions as u64 + index as u64 + 1, &[b'a'; 128]);
+        }
+    }
+    stage.rest();
+    assert_eq!(stage.total(|counters| counters.delivered), 16 * sessions as u64);
+    let bytes = heap::of_this_thread().live_bytes;
+    drop(stage);
+    let seats_own = i64::try_from(size_of_val(seats.as_slice())).expect("some kilobytes");
+    assert!(own > before, "a shard takes memory at its start");
+    bytes - before - seats_own
+}
+
+/// 90,000, 100,000, 115,000 and 130,000 sessions over the shards that a descriptor limit of 20,000
+/// gives a node, each shard planned for a tenth more than its share.
+#[test]
+fn a_session_that_has_lived_is_small_in_the_core() {
+    const BYTES_MAX: i64 = 256;
+    let at_start = live_bytes(1, 0);
+    for (planned, sessions) in
+        [(16_500, 15_000), (18_334, 16_667), (18_072, 16_429), (17_875, 16_250)]
+    {
+        let each =
+            (live_bytes(planned, sessions) - at_start) / i64::try_from(sessions).expect("few");
+        println!("{each} bytes for each of {sessions} sessions in a shard for {planned}");
+        assert!(
+            each <= BYTES_MAX,
+            "{each} bytes for each of {sessions} sessions, {BYTES_MAX} at most"
+        );
+    }
 }

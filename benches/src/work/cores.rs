@@ -15,6 +15,11 @@ const STRIDE: usize = 7919;
 /// Bytes of a message's text.
 const BODY: usize = BODY_BYTES[1];
 
+/// What a node plans for so many connections.
+fn planned(connections: usize) -> u32 {
+    u32::try_from(connections).unwrap_or(u32::MAX)
+}
+
 /// What came from peers: bytes, and whose they are.
 #[derive(Default)]
 struct Inputs {
@@ -62,7 +67,7 @@ struct Private {
 }
 
 pub(super) fn private(connections: usize, burst: usize) -> Box<dyn Work> {
-    let mut stage = Stage::new(1);
+    let mut stage = Stage::new(1, planned(connections));
     let seats: Vec<Seat> = (1..=connections as u64).map(|user| stage.login(user)).collect();
     let half = connections / 2;
     let peers = (0..connections).map(|index| seats[(index + half) % connections].user).collect();
@@ -71,7 +76,7 @@ pub(super) fn private(connections: usize, burst: usize) -> Box<dyn Work> {
 
 /// Each message from a seat on one shard to a seat on the other.
 pub(super) fn cross(connections: usize, burst: usize) -> Box<dyn Work> {
-    let mut stage = Stage::new(2);
+    let mut stage = Stage::new(2, planned(connections));
     let mut homes: [Vec<u64>; 2] = Default::default();
     let half = connections / 2;
     for user in 1.. {
@@ -139,7 +144,7 @@ struct Room {
 const ROOM: u64 = 5;
 
 pub(super) fn room(members: usize) -> Box<dyn Work> {
-    let mut stage = Stage::new(1);
+    let mut stage = Stage::new(1, planned(members));
     let mut seats = Vec::new();
     for user in 1..=members as u64 {
         let seat = stage.login(user);
@@ -190,7 +195,7 @@ struct Heartbeats {
 }
 
 pub(super) fn heartbeats(connections: usize) -> Box<dyn Work> {
-    let mut stage = Stage::new(1);
+    let mut stage = Stage::new(1, planned(connections));
     let seats = (1..=connections as u64).map(|user| stage.login(user)).collect();
     Box::new(Heartbeats { stage, seats, inputs: Inputs::default(), sent: 0, at: 0 })
 }
@@ -226,7 +231,7 @@ struct Logins {
 
 pub(super) fn logins(users: u64) -> Box<dyn Work> {
     let (frames, bytes) = (Vec::new(), Vec::new());
-    Box::new(Logins { stage: Stage::new(1), users, frames, bytes, done: 0 })
+    Box::new(Logins { stage: Stage::new(1, 1000), users, frames, bytes, done: 0 })
 }
 
 impl Work for Logins {

@@ -105,7 +105,7 @@ fn a_loaded_ring_enters_the_kernel_seldom() {
 /// once is not in it. The node's driver, its tables and what messages and rooms leave behind are.
 #[test]
 fn a_session_that_has_lived_is_small() {
-    const BYTES_MAX: i64 = 320;
+    const BYTES_MAX: i64 = 256;
     if !node::is_available(DriverKind::Uring) {
         return;
     }
