@@ -242,6 +242,7 @@ impl Host {
             let is_freed = self.shard.tidy() | self.postbox.tidy();
             // Once more a while later: peers free this shard's memory too.
             if is_freed || self.has_freed {
+                self.fx.tidy();
                 crate::heap::give_back();
             }
             self.has_freed = is_freed;

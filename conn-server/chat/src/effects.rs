@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use wire::ShardId;
 
 use crate::conn::ConnKey;
+use crate::limits::{LANE_BYTES_KEPT, LANE_CONNS_KEPT};
 use crate::mail::MailBatch;
 use crate::store::StoreBatch;
 
@@ -44,5 +45,18 @@ impl Effects {
             mail: (0..shards).map(|_| MailBatch::new(shard)).collect(),
             store: StoreBatch::default(),
         }
+    }
+
+    /// Gives back what the lanes keep from a burst, as far as they are empty. For when load has dropped: lanes that are
+    /// in use should keep their capacity.
+    pub fn tidy(&mut self) {
+        let Self { flush, pause, resume, shutdown, abort, mail, store } = self;
+        for lane in [flush, pause, resume, shutdown, abort] {
+            lane.shrink_to(LANE_CONNS_KEPT);
+        }
+        for batch in mail {
+            batch.bytes.shrink_to(LANE_BYTES_KEPT);
+        }
+        store.bytes.shrink_to(LANE_BYTES_KEPT);
     }
 }

@@ -27,6 +27,12 @@ pub const PACK_BYTES_MAX: usize = 4096;
 /// Places in queues that a shard keeps without need: 8 KiB, and heartbeats of a large shard.
 pub const QUEUE_NODES_KEPT: usize = 1024;
 
+/// Connections that a lane keeps room for when load has dropped: what a turn of an idle shard touches.
+pub const LANE_CONNS_KEPT: usize = 256;
+
+/// Bytes that a lane of mail or store requests keeps room for when load has dropped.
+pub const LANE_BYTES_KEPT: usize = 1024;
+
 /// What a slow reader that is closed for the shard's sake may still have in flight; with more it is cut off at once.
 pub const CUT_QUEUE_BYTES_MAX: u32 = 64 * 1024;
 
