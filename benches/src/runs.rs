@@ -107,6 +107,17 @@ pub fn percentile(report: &Value, kind: &str, wanted: f64) -> Option<f64> {
     all.iter().find(|entry| entry["p"].as_f64() == Some(wanted))?["value_us"].as_f64()
 }
 
+/// What is written by hand in a page of results: this heading and all below it, kept when the page is made again.
+const TEACHES: &str = "## What it teaches";
+
+/// The part of the page `benches/results/NAME.md` that was written by hand, or nothing.
+#[must_use]
+pub fn written_by_hand(name: &str) -> String {
+    let page = crate::facts::results_folder().join(format!("{name}.md"));
+    let page = fs::read_to_string(page).unwrap_or_default();
+    page.find(TEACHES).map(|at| page[at..].to_owned()).unwrap_or_default()
+}
+
 /// The middle of the figures, or of the two in the middle.
 #[must_use]
 pub fn median(mut figures: Vec<f64>) -> Option<f64> {

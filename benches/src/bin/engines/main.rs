@@ -120,8 +120,9 @@ fn compare(args: &Args) -> anyhow::Result<()> {
             }
         }
     }
-    let body = table::markdown(&samples);
-    println!("{body}");
+    let tables = table::markdown(&samples);
+    println!("{tables}");
+    let body = format!("{tables}{}", benches::runs::written_by_hand("engines"));
     if args.write || args.pairs >= PAIRS_WRITTEN {
         facts::write_json("engines", &facts, &samples)?;
         facts::write_markdown("engines", "Does the generator shape the figures?", &facts, &body)?;

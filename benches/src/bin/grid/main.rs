@@ -175,16 +175,6 @@ fn write(name: &str, facts: &Facts, data: &Data) -> anyhow::Result<()> {
     draw(name, facts, data)
 }
 
-/// What is written by hand in a page of results: this heading and all below it, kept when the page is made again.
-const TEACHES: &str = "## What it teaches";
-
-/// The part of the present page that was written by hand, or nothing.
-fn written_by_hand(name: &str) -> String {
-    let page = facts::results_folder().join(format!("{name}.md"));
-    let page = std::fs::read_to_string(page).unwrap_or_default();
-    page.find(TEACHES).map(|at| page[at..].to_owned()).unwrap_or_default()
-}
-
 fn draw(name: &str, facts: &Facts, data: &Data) -> anyhow::Result<()> {
     let summary = summary::summary(&data.rows, &data.engines);
     let picture = facts::results_folder().join(format!("{name}.svg"));
@@ -199,7 +189,7 @@ fn draw(name: &str, facts: &Facts, data: &Data) -> anyhow::Result<()> {
         data.generator,
         table::standing(&summary::against(&summary, &data.engines)),
         table::markdown(&summary),
-        written_by_hand(name)
+        benches::runs::written_by_hand(name)
     );
     facts::write_markdown(
         name,
