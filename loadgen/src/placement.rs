@@ -56,7 +56,7 @@ impl Seats {
     /// The user of a connection: its index plus one, where nothing else was asked for.
     #[must_use]
     pub fn user(&self, index: u32) -> UserId {
-        self.users.get(index as usize).copied().unwrap_or(UserId(u64::from(index) + 1))
+        self.users.get(index as usize).copied().unwrap_or_else(|| UserId(u64::from(index) + 1))
     }
 
     /// The shard that a user connects to.
