@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wire::token::TokenKey;
 
+use super::Scale;
 use super::chat::{INCARNATION, NAME};
 use super::fault::{Done, Fault, Script};
 use super::server::ReferenceServer;
@@ -60,6 +61,11 @@ impl Case {
         let outcome = engine.engine()(&self.plan(), &mut grants, &Watch::default());
         let done = server.finish();
         Ok((outcome?, done?))
+    }
+
+    /// Whether it compares times, which another run at the same moment would spoil.
+    pub(super) fn is_timed(&self, scale: Scale) -> bool {
+        scale == Scale::Full && matches!(self.script.fault, Fault::Stall(_))
     }
 
     fn plan(&self) -> Plan {
