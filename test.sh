@@ -37,5 +37,9 @@ for io in uring epoll; do
     ./target/release/loadgen local --io "$io" --connections 500 --ramp 500/s --rate 500/s --duration 3s --warmup 1s --quiet
     ./target/release/loadgen local --io "$io" --preset rooms --connections 500 --ramp 500/s --rate 20/s --duration 3s --warmup 1s --quiet
 done
+for io in monoio tokio_uring; do
+    ./target/release/loadgen local --io "$io" --shards 2 --connections 500 --ramp 500/s --rate 500/s --duration 2s --warmup 1s --quiet
+    NODE_IO=$io KILLS=1 MUTATED_FRAMES=20000 cargo test --quiet --locked --package conn-server --test process
+done
 
 step "all passed"

@@ -7,6 +7,11 @@
 //! - `DEFER_TASKRUN` works, since it always waits for at least one completion; the ring is built on the shard's thread;
 //! - it ignores errors of that wait, and a full completion queue would be one: so the queue has a place for everything
 //!   that can be in flight.
+//!
+//! What an idle connection keeps, measured as growth of the process over 10,000 logged-in ones (`loadgen local --preset idle
+//! --connections 10000 --login direct --store memory --io monoio`): 860 bytes, where `uring` keeps 250. The other 600 are
+//! its task (about 450 with its header), the counted descriptor, its entry in the runtime's table of operations, which doubles as
+//! it grows, and its slot. No byte of it is a buffer.
 
 #![allow(unsafe_code, reason = "monoio wants to be promised that buffers stay where they are")]
 

@@ -9,6 +9,11 @@
 //! - it sleeps in epoll and never enters the ring for completions: so `COOP_TASKRUN`, since `DEFER_TASKRUN` would never
 //!   complete anything. A turn costs at least an `epoll_wait` and an `io_uring_enter`;
 //! - a panic of a task is caught: the shard's main future looks for it.
+//!
+//! What an idle connection keeps, measured as growth of the process over 10,000 logged-in ones (`loadgen local --preset idle
+//! --connections 10000 --login direct --store memory --io tokio_uring`): 830 bytes, where `uring` keeps 250. The other 580
+//! are its task, its entry in the runtime's table of operations, which doubles as it grows, and its slot. No byte of it is
+//! a buffer.
 
 #![allow(unsafe_code, reason = "an accepted descriptor comes as a number")]
 
