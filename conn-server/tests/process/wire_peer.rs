@@ -53,9 +53,11 @@ impl WirePeer {
             self.received.drain(..self.used);
             self.used = 0;
             let mut chunk = [0; 16 * 1024];
-            match self.stream.read(&mut chunk)? {
-                0 => return Ok(take(None)),
-                len => self.received.extend_from_slice(&chunk[..len]),
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Ok(take(None)),
+                Ok(len) => self.received.extend_from_slice(&chunk[..len]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }
