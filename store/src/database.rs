@@ -133,6 +133,21 @@ impl Link {
         })
     }
 
+    /// Finds out whether the disk takes writes: writes some bytes into the file's `probe` table, removes them, and
+    /// commits that.
+    pub(crate) fn probe(&mut self) -> Result<()> {
+        self.run(|connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute(
+                "INSERT INTO probe (bytes) VALUES (zeroblob(?1))",
+                [limits::PROBE_BYTES],
+            )?;
+            transaction.execute("DELETE FROM probe", [])?;
+            transaction.commit()
+        })
+    }
+
     /// Changes the byte limit of the open file, and of those opened later.
     pub(crate) fn set_bytes_max(&mut self, bytes_max: Option<u64>) -> Result<()> {
         self.options.bytes_max = bytes_max;

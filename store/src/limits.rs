@@ -55,6 +55,12 @@ pub const PAGE_TEXT_BYTES_MAX: usize = 1 << 20;
 /// What a probe of the disk writes: as much as a message may be long, its row and its place in the indexes.
 pub const PROBE_BYTES: u32 = 64 * 1024;
 
+/// The first pause before the disk is probed after a failure, where nothing else would find out that it works again.
+pub const PROBE_PAUSE_MIN: Duration = Duration::from_millis(50);
+
+/// The longest pause between two probes: how long a health page stays red after the disk works again.
+pub const PROBE_PAUSE_MAX: Duration = Duration::from_secs(1);
+
 /// Message ids in one leased block: 2^42 at a million per second last 50 days, and an unfinished block wastes nothing
 /// that anybody misses.
 pub const ID_BLOCK_BITS: u32 = 42;

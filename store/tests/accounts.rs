@@ -201,3 +201,21 @@ fn a_full_file_is_busy_for_all_of_the_group_and_half_of_nothing_is_made() {
     assert_eq!(accounts.count().expect("store"), made);
     accounts.register(&new("ada")).expect("room again").expect("free");
 }
+
+#[test]
+fn a_fault_is_over_when_the_disk_works_again_without_anybody_asking_for_anything() {
+    let (_directory, options) = room();
+    let options = Options { busy_timeout: std::time::Duration::ZERO, ..options };
+    let service = AccountsService::start(&options).expect("start");
+    let handle = service.handle();
+    let other = rusqlite::Connection::open(&options.path).expect("another connection");
+    other.execute_batch("BEGIN IMMEDIATE").expect("its lock");
+    let (sender, answers) = mpsc::channel();
+    handle.register(new("ada"), move |made| drop(sender.send(made))).expect("room in the queue");
+    assert!(answers.recv().expect("an answer").expect_err("locked").is_busy());
+    assert!(handle.fault().is_some_and(|error| error.is_busy()));
+    other.execute_batch("ROLLBACK").expect("its end");
+    while handle.fault().is_some() {
+        std::thread::yield_now();
+    }
+}

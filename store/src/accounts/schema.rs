@@ -7,7 +7,7 @@ pub(super) const ACCOUNTS: Schema = Schema {
     name: "accounts",
     // "RLac"
     application_id: 0x524c_6163,
-    migrations: &[VERSION_1],
+    migrations: &[VERSION_1, VERSION_2],
 };
 
 /// Numbers are never used twice (AUTOINCREMENT). Names differ only if they differ beyond the case of ASCII letters, so
@@ -29,3 +29,6 @@ CREATE TABLE profiles (
     sex         INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 ";
+
+/// Where probes of the disk are written.
+const VERSION_2: &str = "CREATE TABLE probe (bytes BLOB NOT NULL) STRICT;";

@@ -3,9 +3,10 @@
 //! Owns the threads. Must never answer a write before its commit, and never lets a queue grow beyond its bound: a caller
 //! that finds it full is told `Busy` at once.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 use wire::{Epoch, UserId};
@@ -178,7 +179,7 @@ impl AccountsHandle {
         post(&self.reads, move |sql| super::taken(sql, &username, &email), reply)
     }
 
-    /// Why the last commit failed; `None` once one has succeeded again. For health pages.
+    /// Why the last commit failed; `None` once one, or a probe of the disk, has succeeded again. For health pages.
     #[must_use]
     pub fn fault(&self) -> Option<Error> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -197,9 +198,17 @@ fn post<T: Send + 'static>(
     })
 }
 
-/// Takes what waits, at least one; `false` when the service stops.
-fn gather(queue: &Receiver<Message>, group: &mut Vec<Box<dyn Step>>) -> bool {
-    let mut next = queue.recv().ok();
+/// Takes what waits; waits for it itself, at most for a time if one is given. `false` when the service stops.
+fn gather(
+    queue: &Receiver<Message>,
+    group: &mut Vec<Box<dyn Step>>,
+    patience: Option<Duration>,
+) -> bool {
+    let mut next = match patience.map(|patience| queue.recv_timeout(patience)) {
+        None => queue.recv().ok(),
+        Some(Err(RecvTimeoutError::Timeout)) => return true,
+        Some(message) => message.ok(),
+    };
     while let Some(message) = next {
         match message {
             Message::Work(step) => group.push(step),
@@ -213,17 +222,22 @@ fn gather(queue: &Receiver<Message>, group: &mut Vec<Box<dyn Step>>) -> bool {
 fn serve_writes(mut link: Link, queue: &Receiver<Message>, fault: &Mutex<Option<Error>>) {
     let mut group: Vec<Box<dyn Step>> = Vec::new();
     let mut is_running = true;
+    // While writing fails, the disk is probed when nobody asks for anything: whoever looks at the health page and sends
+    // no logins here because it is red would wait for ever otherwise.
+    let mut pause = None;
     while is_running {
-        is_running = gather(queue, &mut group);
-        if group.is_empty() {
-            continue;
+        is_running = gather(queue, &mut group, pause);
+        if group.is_empty() && !is_running {
+            return;
         }
-        let done = link.run(|connection| {
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            group.iter_mut().try_for_each(|step| step.apply(&transaction))?;
-            transaction.commit()
-        });
+        let done =
+            if group.is_empty() { link.probe() } else { link.run(|sql| write(sql, &mut group)) };
+        pause = match &done {
+            Ok(()) => None,
+            Err(_) => Some(pause.map_or(limits::PROBE_PAUSE_MIN, |pause: Duration| {
+                (pause * 2).min(limits::PROBE_PAUSE_MAX)
+            })),
+        };
         *fault.lock().unwrap_or_else(PoisonError::into_inner) = done.clone().err();
         for step in group.drain(..) {
             step.answer(done.clone());
@@ -231,11 +245,18 @@ fn serve_writes(mut link: Link, queue: &Receiver<Message>, fault: &Mutex<Option<
     }
 }
 
+/// One transaction for all of a group.
+fn write(connection: &mut Connection, group: &mut [Box<dyn Step>]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    group.iter_mut().try_for_each(|step| step.apply(&transaction))?;
+    transaction.commit()
+}
+
 fn serve_reads(mut link: Link, queue: &Receiver<Message>) {
     let mut group: Vec<Box<dyn Step>> = Vec::new();
     let mut is_running = true;
     while is_running {
-        is_running = gather(queue, &mut group);
+        is_running = gather(queue, &mut group, None);
         for mut step in group.drain(..) {
             let done = link.run(|connection| step.apply(connection));
             step.answer(done);

@@ -119,16 +119,7 @@ impl Writer {
     /// # Errors
     /// As [`Error`] says: what an append would have met.
     pub fn probe(&mut self) -> Result<()> {
-        self.link.run(|connection| {
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction.execute(
-                "INSERT INTO probe (bytes) VALUES (zeroblob(?1))",
-                [limits::PROBE_BYTES],
-            )?;
-            transaction.execute("DELETE FROM probe", [])?;
-            transaction.commit()
-        })
+        self.link.probe()
     }
 
     /// Changes the byte limit of the file.
