@@ -1,7 +1,9 @@
 //! README's table of figures, made from the files in `benches/results` and from nothing else.
 //!
 //! A result file is `{ "facts": …, "data": … }` and may say itself what belongs into the table, as a list `headline` of
-//! `{ "work", "figure", "goal"? }` beside or in its data. Pairs of floor and node, and instruction counts, are read here.
+//! `{ "work", "figure", "goal"? }` beside or in its data. What the programs of this crate write is read in `rows`.
+
+mod rows;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ pub const START: &str =
 /// What stands after it.
 pub const END: &str = "<!-- end of figures -->";
 
-/// The results in the order of the table; one that is not there yet is absent from it.
+/// The results in the order of the table, by their name or what it begins with; what is not there is absent from it.
 const ORDER: &[&str] = &[
     "pairs-private",
     "pairs-private10k",
@@ -25,15 +27,22 @@ const ORDER: &[&str] = &[
     "pairs-room",
     "pairs-login",
     "pairs-latency",
+    "pairs",
     "idle",
     "capacity",
-    "capacity-2m",
     "durable",
     "shards",
     "grid",
     "engines",
     "counts",
 ];
+
+/// A result's place in the table; `None` if it has none.
+fn place(name: &str) -> Option<usize> {
+    let begins = |start: &str| name.strip_prefix(start).is_some_and(|rest| rest.starts_with('-'));
+    let exact = ORDER.iter().position(|start| *start == name);
+    exact.or_else(|| ORDER.iter().position(|start| begins(start)))
+}
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,13 +101,9 @@ impl ResultFile {
         if let Some(told) = told {
             return told.as_array().context("`headline` is a list")?.iter().map(told_row).collect();
         }
-        if self.name.starts_with("pairs-") {
-            return Ok(vec![pairs_row(data)?]);
-        }
-        if self.name == "counts" {
-            return counts_rows(data);
-        }
-        Ok(Vec::new())
+        let family = self.name.split('-').next().unwrap_or_default();
+        let read = rows::READERS.iter().find(|(of, _)| *of == family);
+        read.map_or_else(|| Ok(Vec::new()), |(_, read)| read(data))
     }
 }
 
@@ -129,9 +134,12 @@ pub fn read_results() -> anyhow::Result<Vec<ResultFile>> {
 pub fn table(results: &[ResultFile]) -> anyhow::Result<String> {
     let mut text = format!("{START}\n| work | figure | goal | command |\n|---|---|---|---|\n");
     let mut machines: Vec<String> = Vec::new();
-    for name in ORDER {
-        let Some(result) = results.iter().find(|result| result.name == *name) else { continue };
-        let rows = result.rows().with_context(|| format!("benches/results/{name}.json"))?;
+    let mut placed: Vec<(usize, &ResultFile)> =
+        results.iter().filter_map(|result| Some((place(&result.name)?, result))).collect();
+    placed.sort_by(|(a, one), (b, other)| (a, &one.name).cmp(&(b, &other.name)));
+    for (_, result) in placed {
+        let rows =
+            result.rows().with_context(|| format!("benches/results/{}.json", result.name))?;
         for row in &rows {
             let Row { work, figure, goal } = row;
             let command = &result.facts.command;
@@ -173,64 +181,6 @@ fn told_row(told: &Value) -> anyhow::Result<Row> {
         figure: word("figure").context("a headline has a figure")?,
         goal: word("goal").unwrap_or_default(),
     })
-}
-
-fn number(of: &Value, path: &str) -> anyhow::Result<f64> {
-    let found = of.pointer(path).and_then(Value::as_f64);
-    found.with_context(|| format!("it has no number at {path}"))
-}
-
-fn text_at(of: &Value, path: &str) -> anyhow::Result<String> {
-    let found = of.pointer(path).and_then(Value::as_str);
-    found.map(str::to_owned).with_context(|| format!("it has no text at {path}"))
-}
-
-/// The ratio of node to bare ring under one load.
-fn pairs_row(data: &Value) -> anyhow::Result<Row> {
-    let at = |path: &str| number(data, path);
-    let (median, low, high) = (at("/ratio/median")?, at("/ratio/low")?, at("/ratio/high")?);
-    let (node, unit, goal) = (at("/medians/1")?, text_at(data, "/unit")?, at("/goal")?);
-    let is_reached =
-        data["is_reached"].as_bool().context("it does not say whether it is reached")?;
-    let reached = if is_reached { "reached" } else { "not reached" };
-    Ok(Row {
-        work: format!("{}, against a bare ring", text_at(data, "/work")?),
-        figure: format!(
-            "{median:.2} ({low:.2} to {high:.2}) of the ring's; {} {unit}",
-            grouped(node)
-        ),
-        goal: format!("{goal} ({reached})"),
-    })
-}
-
-/// What a message costs the core.
-fn counts_rows(data: &Value) -> anyhow::Result<Vec<Row>> {
-    let of = |name: &str| {
-        let count = data["instructions"].get(name).and_then(Value::as_f64);
-        count.with_context(|| format!("it has no count of {name}"))
-    };
-    let figure = format!(
-        "{} alone, {} in bursts, {} per member of a room of 1,000, {} between shards",
-        grouped(of("private/1000")?),
-        grouped(of("burst/1000")?),
-        grouped(of("room/1000")? / 999.0),
-        grouped(of("cross/1000")?)
-    );
-    let work = "instructions of the core per message, acknowledged and delivered".to_owned();
-    Ok(vec![Row { work, figure, goal: String::new() }])
-}
-
-/// A whole number with commas.
-fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -284,10 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_grouped_by_thousands() {
-        assert_eq!(
-            [7.0, 999.6, 123_456.0, 1e9].map(grouped),
-            ["7", "1,000", "123,456", "1,000,000,000"]
-        );
+    fn a_family_stands_together_and_its_named_members_first() {
+        let names = ["shards-b", "pairs-room", "pairs-odd", "shards-a", "pairs-private", "timings"];
+        let mut placed: Vec<_> =
+            names.iter().filter_map(|name| Some((place(name)?, *name))).collect();
+        placed.sort_unstable();
+        let order: Vec<&str> = placed.into_iter().map(|(_, name)| name).collect();
+        assert_eq!(order, ["pairs-private", "pairs-room", "pairs-odd", "shards-a", "shards-b"]);
     }
 }
