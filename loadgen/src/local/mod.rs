@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use rustix::process::{Resource, getrlimit};
 
 use crate::capture::Probe;
-use crate::cli::{DurabilityName, IoName, LocalArgs, LoginName, StoreName};
+use crate::cli::{DurabilityName, IoName, LocalArgs, LoginName, PresetName, StoreName};
 use crate::env::allowed_cpus;
 use crate::exit::{Exit, Refusal};
 use crate::grants_direct::{DirectGrants, DirectNode};
@@ -113,9 +113,16 @@ fn lay_out(args: &LocalArgs) -> Result<Layout, Refusal> {
 /// Places beyond the connections held: one that is being closed still has one.
 const SPARE_CONNECTIONS: u32 = 64;
 
-/// The connections that the node is to plan for.
+/// The connections that the node is to plan for. Where they come and go, all of them may be coming while the node still
+/// has those that went.
 const fn planned(args: &LocalArgs) -> u32 {
-    args.load.connections.saturating_add(SPARE_CONNECTIONS)
+    let held = match args.load.preset {
+        PresetName::Churn => args.load.connections.saturating_mul(2),
+        PresetName::Pairs | PresetName::Rooms | PresetName::Idle | PresetName::Mixed => {
+            args.load.connections
+        }
+    };
+    held.saturating_add(SPARE_CONNECTIONS)
 }
 
 fn refuse(args: &LocalArgs, offer: &Offer, layout: &Layout) -> Result<(), Refusal> {
