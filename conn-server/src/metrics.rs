@@ -90,6 +90,7 @@ impl Scrape {
         for (name, about, value) in [
             ("store_failing", "1 while writing or reading fails", u64::from(is_failing)),
             ("store_group_high", "The most messages in one commit", report.stats.group_high),
+            ("store_shown_waiting", "Messages shown that wait for the disk", report.stats.kept),
         ] {
             encoder
                 .encode_descriptor(name, about, None, MetricType::Gauge)?

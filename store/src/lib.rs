@@ -17,5 +17,5 @@ pub use accounts::{
 pub use database::{ACCOUNTS_FILE, MESSAGES_FILE, Options};
 pub use error::{Error, Result};
 pub use messages::{
-    Appended, ConversationPage, Message, Page, Reader, Record, RecordFault, Writer,
+    Appended, ConversationPage, Message, Page, Reader, Record, RecordFault, Writer, draw_id_blocks,
 };

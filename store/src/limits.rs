@@ -65,7 +65,7 @@ pub const PROBE_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// that anybody misses.
 pub const ID_BLOCK_BITS: u32 = 42;
 
-/// Blocks that ids of 63 bits have room for: two million starts of shards.
+/// Blocks that ids of 63 bits have room for: two million starts of shards, of which the upper half is drawn, not leased.
 pub const ID_BLOCKS_MAX: u64 = 1 << (63 - ID_BLOCK_BITS);
 
 /// Requests waiting for the accounts thread: at some 10,000 per second this is less than half a second of waiting;

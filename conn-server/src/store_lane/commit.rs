@@ -12,13 +12,14 @@ use store::{Appended, Record, RecordFault, Writer};
 
 use super::Job;
 use super::desk::answer_busy;
+use super::late::Late;
 use super::monitor::{StoreMonitor, StoreStats};
 use crate::clock::Clock;
 use crate::limits::{STORE_GROUP_APPENDS_MAX, STORE_LAST_TRIES, STORE_RETRY_MAX, STORE_RETRY_MIN};
 use crate::mesh::StoreLane;
 
 pub(super) struct Committer {
-    writer: Writer,
+    writer: Late<Writer>,
     queue: Receiver<Job>,
     lane: Arc<StoreLane>,
     monitor: StoreMonitor,
@@ -48,13 +49,18 @@ enum Queue {
 
 impl Committer {
     pub(super) fn new(
-        writer: Writer,
+        writer: Late<Writer>,
         queue: Receiver<Job>,
         lane: Arc<StoreLane>,
         monitor: StoreMonitor,
         clock: Clock,
     ) -> Self {
-        let (group, state, pause) = (Vec::new(), State::Working, STORE_RETRY_MIN);
+        let (group, pause) = (Vec::new(), STORE_RETRY_MIN);
+        let state = if monitor.is_write_failing() {
+            State::Failing { retry_at: clock.mono() }
+        } else {
+            State::Working
+        };
         Self { writer, queue, lane, monitor, clock, group, state, pause }
     }
 
@@ -130,7 +136,7 @@ impl Committer {
         let records: Vec<Record<'_>> = self.group.iter().flat_map(records).collect();
         let count = records.len() as u64;
         self.monitor.begin_commit(begin);
-        let result = self.writer.append_batch(&records);
+        let result = self.writer.get().and_then(|writer| writer.append_batch(&records));
         self.monitor.end_commit();
         drop(records);
         let end = self.clock.mono();
@@ -140,6 +146,7 @@ impl Committer {
                     stats.commits += 1;
                     stats.group_high = stats.group_high.max(count);
                     stats.groups.record(count);
+                    stats.kept = 0;
                     stats.commit_time.record(end.since(begin));
                     results.iter().for_each(|result| tally(stats, result));
                     for job in &self.group {
@@ -152,6 +159,7 @@ impl Committer {
             }
             Err(error) => {
                 self.fails(&error);
+                self.monitor.count(|stats| stats.kept = 0);
                 for job in std::mem::take(&mut self.group) {
                     self.keep_or_answer(job);
                 }
@@ -177,6 +185,8 @@ impl Committer {
 
     fn keep_or_answer(&mut self, job: Job) {
         if job.appends().any(|append| append.seq.is_some()) {
+            let count = job.appends().count() as u64;
+            self.monitor.count(|stats| stats.kept += count);
             self.group.push(job);
         } else {
             answer_busy(&self.lane, job, &self.monitor);
@@ -185,7 +195,7 @@ impl Committer {
 
     fn probe(&mut self) {
         self.monitor.begin_commit(self.clock.mono());
-        let result = self.writer.probe();
+        let result = self.writer.get().and_then(Writer::probe);
         self.monitor.end_commit();
         match result {
             Ok(()) => self.works(),

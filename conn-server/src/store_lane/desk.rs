@@ -12,12 +12,13 @@ use store::Reader;
 use wire::ShardId;
 
 use super::Job;
+use super::late::Late;
 use super::monitor::StoreMonitor;
 use crate::clock::Clock;
 use crate::mesh::{StoreLane, StoreMail};
 
 pub(super) struct Desk {
-    reader: Reader,
+    reader: Late<Reader>,
     jobs: Sender<Job>,
     lane: Arc<StoreLane>,
     monitor: StoreMonitor,
@@ -28,7 +29,7 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(
-        reader: Reader,
+        reader: Late<Reader>,
         jobs: Sender<Job>,
         lane: Arc<StoreLane>,
         monitor: StoreMonitor,
@@ -72,14 +73,21 @@ impl Desk {
         let begin = self.clock.mono();
         let (ticket, read) = match request {
             StoreRequest::Pull(pull) => {
-                let page = self.reader.pull(pull.conversation, pull.after, pull.limit);
+                let page = self
+                    .reader
+                    .get()
+                    .and_then(|reader| reader.pull(pull.conversation, pull.after, pull.limit));
                 (pull.ticket, page.map(page_of))
             }
             StoreRequest::Head(head) => {
-                (head.ticket, self.reader.head(head.conversation).map(Stored::Head))
+                let seq = self.reader.get().and_then(|reader| reader.head(head.conversation));
+                (head.ticket, seq.map(Stored::Head))
             }
             StoreRequest::Conversations(page) => {
-                let heads = self.reader.conversations(page.user, page.after, page.limit);
+                let heads = self
+                    .reader
+                    .get()
+                    .and_then(|reader| reader.conversations(page.user, page.after, page.limit));
                 let stored = heads.map(|page| Stored::Conversations {
                     heads: page.heads,
                     is_complete: page.is_complete,

@@ -12,11 +12,13 @@
 //! kinds there is no order. A read that was posted after an append's outcome sees that append.
 //!
 //! When a commit fails, texts that nobody has seen are answered `Busy`; those that were shown already (durability
-//! `relaxed`) are kept and tried again, since a client cannot take them back. Then the disk is probed, ever less often,
-//! and further appends are `Busy` at once, until it takes writes again.
+//! `relaxed`) are kept and tried again until the disk takes them, since a client cannot take them back: no more than the
+//! core's credit, which runs out meanwhile. Then the disk is probed, ever less often, and further appends are `Busy` at
+//! once, until it takes writes again. So it is too from the start, if the disk cannot be used then.
 
 mod commit;
 mod desk;
+mod late;
 mod monitor;
 #[cfg(test)]
 mod tests;
@@ -33,15 +35,18 @@ use crate::clock::Clock;
 use crate::mesh::{StoreLane, StoreMail};
 use commit::Committer;
 use desk::Desk;
+use late::Late;
 pub use monitor::{
     GROUP_BUCKETS, GroupHistogram, StoreFaultReport, StoreMonitor, StoreReport, StoreStats,
 };
 
-/// The store's file, open and up to date, before there is anybody to serve.
+/// The store's file, before there is anybody to serve.
 #[derive(Debug)]
 pub struct OpenStore {
-    writer: Writer,
-    reader: Reader,
+    writer: Late<Writer>,
+    reader: Late<Reader>,
+    /// Why the file cannot be used for now.
+    fault: Option<store::Error>,
 }
 
 /// The running threads.
@@ -69,22 +74,42 @@ impl Job {
 }
 
 impl OpenStore {
-    /// Opens the file; makes and migrates it as needed.
+    /// Opens the file; makes and migrates it as needed. A file that is there but cannot be used for now (a full disk, a
+    /// lock) is opened as soon as it can be: until then the store is unhealthy and busy.
     ///
     /// # Errors
-    /// `Refused` for a file of another kind or of a newer version, `Busy` if the disk or a lock is in the way.
+    /// `Refused` for a file of another kind or of a newer version; `Busy` if there is no file yet and none can be made.
     pub fn open(options: &Options) -> store::Result<Self> {
-        let writer = Writer::open(options)?;
-        let reader = Reader::open(options)?;
-        Ok(Self { writer, reader })
+        let mut open =
+            Self { writer: Late::writer(options), reader: Late::reader(options), fault: None };
+        let found = open.writer.get().map(drop).and_then(|()| open.reader.get().map(drop));
+        // A file of no bytes was never more than begun: what is in the way is likely a mistake in the configuration.
+        let is_there = options.path.metadata().is_ok_and(|file| file.len() > 0);
+        match found {
+            Err(error) if error.is_busy() && is_there => open.fail(error),
+            found => found?,
+        }
+        Ok(open)
     }
 
-    /// Leases one block of message ids per shard for this start, as [`Writer::lease_id_blocks`].
+    /// One block of message ids per shard for this start: leased, as [`Writer::lease_id_blocks`], or, while the file
+    /// cannot be used, [drawn](store::draw_id_blocks).
     ///
     /// # Errors
-    /// As [`store::Error`] says.
+    /// As [`store::Error`] says, unless it may pass.
     pub fn lease_id_blocks(&mut self, shards: u16) -> store::Result<Vec<u64>> {
-        self.writer.lease_id_blocks(shards)
+        match self.writer.get().and_then(|writer| writer.lease_id_blocks(shards)) {
+            Err(error) if error.is_busy() => {
+                self.fail(error);
+                Ok(store::draw_id_blocks(shards))
+            }
+            leased => leased,
+        }
+    }
+
+    fn fail(&mut self, error: store::Error) {
+        tracing::error!(%error, "starting without the messages: senders are told to try again");
+        self.fault = Some(error);
     }
 
     /// Serves the lane until every shard has ended and all that they posted is committed.
@@ -94,6 +119,9 @@ impl OpenStore {
     pub fn serve(self, lane: StoreLane, clock: Clock) -> io::Result<StoreService> {
         let lane = Arc::new(lane);
         let monitor = StoreMonitor::new(clock);
+        if let Some(fault) = &self.fault {
+            monitor.note_write(Some(&fault.to_string()));
+        }
         // A job has one append at least, and the core's credit bounds appends without an answer.
         let (jobs, queue) = unbounded();
         let committer =

@@ -27,6 +27,8 @@ pub struct StoreStats {
     pub busy: u64,
     /// The most messages in one commit.
     pub group_high: u64,
+    /// Messages that were shown to clients and wait for the disk, which refuses them.
+    pub kept: u64,
     /// Messages per commit that succeeded.
     pub groups: GroupHistogram,
     /// Reads answered.
@@ -195,6 +197,11 @@ impl StoreMonitor {
 
     pub(super) fn end_commit(&self) {
         self.state().committing_since = None;
+    }
+
+    /// Whether the last write failed.
+    pub(super) fn is_write_failing(&self) -> bool {
+        self.state().write_fault.is_some()
     }
 
     /// Notes how the last write went; `true` if that is news.

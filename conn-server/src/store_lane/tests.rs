@@ -44,10 +44,14 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let mut settings = Options::messages(directory.path());
         options(&mut settings);
+        Self::over(OpenStore::open(&settings).unwrap(), directory)
+    }
+
+    fn over(open: OpenStore, directory: tempfile::TempDir) -> Self {
         let mesh = Mesh::new(1).unwrap();
         let inbox = mesh.inbox(SHARD).unwrap();
         let (sender, lane) = StoreLane::new(&mesh);
-        let service = OpenStore::open(&settings).unwrap().serve(lane, Clock::start()).unwrap();
+        let service = open.serve(lane, Clock::start()).unwrap();
         let monitor = service.monitor();
         Self { directory, inbox, sender, service, monitor, answers: Default::default() }
     }
@@ -257,10 +261,12 @@ fn what_was_shown_already_is_kept_until_the_disk_takes_it() {
     world.append(shown(1, 2), b"x");
     world.append(text(2), b"not shown");
     assert_eq!(world.answer(), (2, Err(StoreFault::Busy)));
+    assert_eq!(world.monitor.report().stats.kept, 2);
     lock.execute_batch("ROLLBACK").unwrap();
     world.check_appended(0, 1);
     world.check_appended(1, 2);
     world.until(|report| report.write_fault.is_none());
+    assert_eq!(world.monitor.report().stats.kept, 0);
 }
 
 #[test]
@@ -296,4 +302,42 @@ fn a_shard_that_has_ended_holds_nobody() {
     sender.send(StoreMail { shard: SHARD, batch }).unwrap();
     drop((sender, Arc::clone(&mesh)));
     service.join();
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_is_busy_and_red_until_it_can() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = Options::messages(directory.path());
+    settings.busy_timeout = Duration::ZERO;
+    drop(store::Writer::open(&settings).unwrap());
+    let lock = Connection::open(&settings.path).unwrap();
+    lock.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    let mut open = OpenStore::open(&settings).unwrap();
+    let drawn = open.lease_id_blocks(2).unwrap();
+    let mut world = World::over(open, directory);
+    assert!(!world.monitor.report().reasons(Duration::from_secs(3_600)).is_empty());
+    world.append(text(0), b"x");
+    assert_eq!(world.answer(), (0, Err(StoreFault::Busy)));
+    world.ask_head(99);
+    assert_eq!(world.answer(), (99, Err(StoreFault::Busy)));
+
+    drop(lock);
+    world.until(|report| report.write_fault.is_none());
+    world.append(text(0), b"x");
+    world.check_appended(0, 1);
+    world.ask_head(99);
+    assert_eq!(world.answer(), (99, Ok(Stored::Head(Seq(1)))));
+    // The next start leases as if nothing had been.
+    let directory = world.end();
+    let mut open = OpenStore::open(&Options::messages(directory.path())).unwrap();
+    let leased = open.lease_id_blocks(2).unwrap();
+    assert!(leased.iter().all(|base| drawn.iter().all(|drawn| drawn > base)));
+}
+
+#[test]
+fn a_store_that_was_never_made_is_refused_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "in the way").unwrap();
+    assert!(OpenStore::open(&Options::messages(&file)).is_err());
 }

@@ -6,6 +6,7 @@
 mod append;
 mod backlog;
 mod heads;
+mod ids;
 mod reader;
 mod schema;
 mod senders;
@@ -13,6 +14,7 @@ mod writer;
 
 use wire::{ClientMessageId, ConversationId, MessageId, Seq, UserId};
 
+pub use ids::draw_id_blocks;
 pub use reader::Reader;
 pub use writer::Writer;
 

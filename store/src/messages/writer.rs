@@ -9,7 +9,7 @@ use super::append::Append;
 use super::backlog::Backlog;
 use super::heads::Heads;
 use super::senders::Senders;
-use super::{Appended, Record, RecordFault, schema};
+use super::{Appended, Record, RecordFault, ids, schema};
 use crate::database::{Link, Options};
 use crate::error::{Error, Result};
 use crate::limits;
@@ -94,7 +94,7 @@ impl Writer {
     /// block was or will be given to anybody else.
     ///
     /// # Errors
-    /// As [`Error`] says; `Refused` after some two million leases.
+    /// As [`Error`] says; `Refused` after some million leases.
     pub fn lease_id_blocks(&mut self, shards: u16) -> Result<Vec<u64>> {
         let last = self.link.run(|connection| {
             let transaction =
@@ -107,7 +107,7 @@ impl Writer {
             transaction.commit()?;
             Ok(last.cast_unsigned())
         })?;
-        if last >= limits::ID_BLOCKS_MAX {
+        if last >= ids::DRAWN_FROM {
             return Err(Error::refused("message ids are used up: begin a new data directory"));
         }
         let first = last - u64::from(shards) + 1;
