@@ -322,6 +322,9 @@ pub struct RunArgs {
     /// What the connections speak: `raw` is what the floor of `benches` understands.
     #[arg(long, value_enum, default_value_t = ProtocolName::Chat, requires_if("raw", "target"))]
     pub protocol: ProtocolName,
+    /// The raw server acknowledges nothing (`floor forward`): a message is done when it is delivered.
+    #[arg(long)]
+    pub no_acks: bool,
     /// The raw server's process, for figures per processor second; a node says its own.
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,

@@ -1,9 +1,12 @@
 //! What the engine found: raw figures, before anybody judges them.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+
+use crate::server_cost;
 
 /// Latencies of one class of operation, in microseconds × 1,000 (nanoseconds).
 #[derive(Clone, Debug)]
@@ -78,6 +81,9 @@ pub struct Window {
     pub logins: u64,
     /// Processor time of the server, if its process is known.
     pub server_cpu: Option<Duration>,
+    /// Time that its threads were runnable and waited for a processor, which somebody else had: with the time on the
+    /// processor the share in which the server had work.
+    pub server_waited: Option<Duration>,
 }
 
 /// How punctually heartbeats were answered: from the moment that each was due, so the generator's own lateness is in it.
@@ -102,6 +108,49 @@ pub struct IdleCost {
     pub cpu: Duration,
     /// Heartbeats sent meanwhile.
     pub heartbeats: u64,
+}
+
+impl Window {
+    /// Everything up to a moment: a window is the difference of two such.
+    ///
+    /// # Errors
+    /// When the server's process cannot be read.
+    pub fn up_to(
+        now_ns: u64,
+        totals: &LedgerTotals,
+        logins: u64,
+        server: Option<u32>,
+    ) -> io::Result<Self> {
+        let cost = server.map(server_cost::cost).transpose().map_err(|error| {
+            io::Error::new(error.kind(), format!("reading the server's processor time: {error}"))
+        })?;
+        Ok(Self {
+            length: Duration::from_nanos(now_ns),
+            sent: totals.sent,
+            acked: totals.acked,
+            delivered: totals.delivered,
+            logins,
+            server_cpu: cost.map(|cost| cost.cpu),
+            server_waited: cost.map(|cost| cost.waited),
+        })
+    }
+
+    /// What came since an earlier moment.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let apart = |now: Option<Duration>, then: Option<Duration>| {
+            now.zip(then).map(|(now, then)| now.saturating_sub(then))
+        };
+        Self {
+            length: self.length.saturating_sub(earlier.length),
+            sent: self.sent - earlier.sent,
+            acked: self.acked - earlier.acked,
+            delivered: self.delivered - earlier.delivered,
+            logins: self.logins - earlier.logins,
+            server_cpu: apart(self.server_cpu, earlier.server_cpu),
+            server_waited: apart(self.server_waited, earlier.server_waited),
+        }
+    }
 }
 
 /// Everything the engine measured.

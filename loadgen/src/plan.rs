@@ -126,6 +126,8 @@ pub struct EngineOptions {
     pub one_way: bool,
     /// What connections speak.
     pub protocol: Protocol,
+    /// The server acknowledges nothing: a message counts as acknowledged when it is delivered.
+    pub no_acks: bool,
     /// Messages that a sender says at once, in one write; 0 means 1. They count one by one.
     pub burst: u32,
     /// A local process whose processor time is read at both ends of the measured phase.

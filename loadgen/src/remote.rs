@@ -93,6 +93,7 @@ fn run_raw(args: &RunArgs, mut offer: Offer, watch: Arc<Watch>) -> Result<Vec<Ex
     offer.plan.logout = false;
     offer.plan.options.protocol = Protocol::Raw;
     offer.plan.options.server_pid = args.server_pid;
+    offer.plan.options.no_acks = args.no_acks;
     let on = cpu.map_or_else(|| "unpinned".into(), |cpu| format!("on processor {cpu}"));
     Trial {
         args: &args.load,

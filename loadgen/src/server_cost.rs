@@ -4,16 +4,29 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-/// The processor time of a process's threads that live now. A server's threads live as long as it does.
+/// What threads have had of the processors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Time on a processor.
+    pub cpu: Duration,
+    /// Time runnable, waiting for one.
+    pub waited: Duration,
+}
+
+/// The cost of a process's threads that live now. A server's threads live as long as it does.
 ///
 /// # Errors
 /// When there is no such process, or the kernel keeps no schedule statistics.
-pub fn processor_time(pid: u32) -> io::Result<Duration> {
-    let mut sum = Duration::ZERO;
+pub fn cost(pid: u32) -> io::Result<Cost> {
+    let mut sum = Cost::default();
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let path = task?.path().join("schedstat");
         match fs::read_to_string(&path) {
-            Ok(text) => sum += first_field(&text)?,
+            Ok(text) => {
+                let thread = read(&text)?;
+                sum.cpu += thread.cpu;
+                sum.waited += thread.waited;
+            }
             // It has ended since the directory was read.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -22,11 +35,15 @@ pub fn processor_time(pid: u32) -> io::Result<Duration> {
     Ok(sum)
 }
 
-fn first_field(schedstat: &str) -> io::Result<Duration> {
-    let field = schedstat.split_whitespace().next().and_then(|field| field.parse().ok());
-    field.map(Duration::from_nanos).ok_or_else(|| {
-        io::Error::other("the kernel keeps no schedule statistics: it needs CONFIG_SCHED_INFO")
-    })
+fn read(schedstat: &str) -> io::Result<Cost> {
+    let mut fields =
+        schedstat.split_whitespace().map(|field| field.parse().map(Duration::from_nanos));
+    match (fields.next(), fields.next()) {
+        (Some(Ok(cpu)), Some(Ok(waited))) => Ok(Cost { cpu, waited }),
+        _ => Err(io::Error::other(
+            "the kernel keeps no schedule statistics: it needs CONFIG_SCHED_INFO",
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -35,18 +52,19 @@ mod tests {
 
     #[test]
     fn this_process_costs_more_and_more() {
-        let first = processor_time(std::process::id()).unwrap();
+        let first = cost(std::process::id()).unwrap().cpu;
         let mut work = 1u64;
         // Until the kernel's account shows it: it is brought up to date when a thread is looked at by the scheduler.
-        while processor_time(std::process::id()).unwrap() <= first {
+        while cost(std::process::id()).unwrap().cpu <= first {
             work = std::hint::black_box(work.wrapping_mul(3));
         }
-        assert!(processor_time(0).is_err());
+        assert!(cost(0).is_err());
     }
 
     #[test]
     fn a_page_that_is_none_says_so() {
-        assert_eq!(first_field("17 4 2\n").unwrap(), Duration::from_nanos(17));
-        assert!(first_field("").is_err());
+        let (cpu, waited) = (Duration::from_nanos(17), Duration::from_nanos(4));
+        assert_eq!(read("17 4 2\n").unwrap(), Cost { cpu, waited });
+        assert!(read("").is_err());
     }
 }

@@ -4,11 +4,12 @@
 use client::Notice;
 use wire::{ConversationsEnd, Kind, Rejected, Text, Welcome};
 
-use super::flights::Flights;
+use super::flights::{FlightId, Flights};
 use super::raw::RawNotice;
 use crate::fleet::Fleet;
 use crate::ledger::{Arrival, Ledger, Verdict};
 use crate::recorder::{Acknowledged, ClassKind, Recorder};
+use crate::stamp::Stamp;
 
 /// What one entry into a session left to be done.
 #[derive(Debug, Default)]
@@ -44,6 +45,8 @@ pub(super) struct Ear<'a> {
     /// The upper half of this run's client message ids.
     pub(super) run_tag: u32,
     pub(super) is_closed_loop: bool,
+    /// Whether the server acknowledges nothing else.
+    pub(super) is_acked_by_delivery: bool,
     pub(super) may_be_own: bool,
     pub(super) fleet: &'a Fleet,
     pub(super) ledger: &'a mut Ledger,
@@ -111,17 +114,25 @@ impl Ear<'_> {
             Verdict::Neutral | Verdict::Bad => return,
         };
         self.recorder.delivered(self.kind(stamp.stream), stamp.intended_ns, self.now_ns);
+        if self.is_acked_by_delivery
+            && let Some(id) = self.flight_of(&stamp)
+        {
+            self.acknowledge(id);
+        }
         if self.is_closed_loop {
-            self.on_received(stamp.sender, stamp.stream, stamp.seq);
+            self.on_received(&stamp);
         }
     }
 
+    fn flight_of(&self, stamp: &Stamp) -> Option<FlightId> {
+        self.flights.find(stamp.sender, |flight| {
+            flight.stream == stamp.stream && u64::from(flight.seq) == stamp.seq
+        })
+    }
+
     /// In a closed loop a message is done when all of its recipients have it.
-    fn on_received(&mut self, sender: u32, stream: u32, seq: u64) {
-        let is_it = |flight: &super::flights::Flight| {
-            flight.stream == stream && u64::from(flight.seq) == seq
-        };
-        let Some(id) = self.flights.find(sender, is_it) else { return };
+    fn on_received(&mut self, stamp: &Stamp) {
+        let Some(id) = self.flight_of(stamp) else { return };
         let flight = self.flights.flight(id);
         flight.owed = flight.owed.saturating_sub(1);
         if flight.is_acked && flight.owed == 0 {
@@ -137,9 +148,13 @@ impl Ear<'_> {
     }
 
     fn on_acked_message(&mut self, message: u32) {
-        let Some(id) = self.flights.find(self.index, |flight| flight.message == message) else {
-            return;
-        };
+        let id = self.flights.find(self.index, |flight| flight.message == message);
+        if let Some(id) = id {
+            self.acknowledge(id);
+        }
+    }
+
+    fn acknowledge(&mut self, id: FlightId) {
         let flight = *self.flights.flight(id);
         if flight.is_acked {
             return;

@@ -14,7 +14,6 @@ use super::limits::{
 use super::send_pool::Writer;
 use crate::outcome::{IdleCost, Window};
 use crate::plan::Phase;
-use crate::server_cost::processor_time;
 
 /// What the phases found, beside what the recorder has.
 #[derive(Debug, Default)]
@@ -133,14 +132,7 @@ impl Engine<'_> {
             self.turn(end_ns)?; // The last sends that are due.
         }
         let end = self.window_mark()?;
-        self.span.window = Window {
-            length: end.length.saturating_sub(begin.length),
-            sent: end.sent - begin.sent,
-            acked: end.acked - begin.acked,
-            delivered: end.delivered - begin.delivered,
-            logins: end.logins - begin.logins,
-            server_cpu: end.server_cpu.zip(begin.server_cpu).map(|(end, begin)| end - begin),
-        };
+        self.span.window = end.since(&begin);
         self.span.cost = ThreadCost::now().since(cost);
         self.span.spin_ns = self.tally.spin_ns - spin_ns;
         let over_ns = self.clock.now_ns();
@@ -150,21 +142,9 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// All counts up to now, with the time since the start of the run and the server's cost since its own.
     fn window_mark(&self) -> io::Result<Window> {
-        let totals = self.ledger.totals();
-        let server_cpu = self.plan.options.server_pid.map(processor_time).transpose();
-        let server_cpu = server_cpu.map_err(|error| {
-            io::Error::new(error.kind(), format!("reading the server's processor time: {error}"))
-        })?;
-        Ok(Window {
-            length: Duration::from_nanos(self.clock.now_ns()),
-            sent: totals.sent,
-            acked: totals.acked,
-            delivered: totals.delivered,
-            logins: self.tally.logins,
-            server_cpu,
-        })
+        let (now_ns, server) = (self.clock.now_ns(), self.plan.options.server_pid);
+        Window::up_to(now_ns, self.ledger.totals(), self.tally.logins, server)
     }
 
     fn has_ended_early(&mut self) -> bool {

@@ -224,6 +224,7 @@ impl Engine<'_> {
             index,
             run_tag: self.run_tag,
             is_closed_loop,
+            is_acked_by_delivery: self.plan.options.no_acks,
             may_be_own: conn.generation > 1 || conn.session.counters().gaps > 0,
             fleet: &self.fleet,
             ledger: &mut self.ledger,

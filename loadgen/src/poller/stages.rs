@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::Poller;
 use super::clock::{Used, nanos};
@@ -12,7 +11,6 @@ use super::limits::{
 };
 use crate::outcome::Window;
 use crate::plan::Phase;
-use crate::server_cost::processor_time;
 
 /// When things were, and what they cost.
 #[derive(Debug, Default)]
@@ -113,7 +111,7 @@ impl Poller<'_> {
         while !self.must_end_load() && !self.talk.is_over(self.clock.now_ns()) {
             self.turn(end_ns)?; // What was due just before the end.
         }
-        self.course.window = between(&before, &self.counts()?);
+        self.course.window = self.counts()?.since(&before);
         self.course.used = Used::now().since(used);
         self.course.spin_ns = self.spin_ns - spin_ns;
         let over_ns = self.clock.now_ns();
@@ -132,21 +130,8 @@ impl Poller<'_> {
 
     /// Everything counted so far, and what the server has used so far, if its process is known.
     fn counts(&self) -> io::Result<Window> {
-        let totals = self.ledger.totals();
-        let server_cpu = self.plan.options.server_pid.map(processor_time).transpose();
-        Ok(Window {
-            length: Duration::from_nanos(self.clock.now_ns()),
-            sent: totals.sent,
-            acked: totals.acked,
-            delivered: totals.delivered,
-            logins: self.logins,
-            server_cpu: server_cpu.map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("reading the server's processor time: {error}"),
-                )
-            })?,
-        })
+        let (now_ns, server) = (self.clock.now_ns(), self.plan.options.server_pid);
+        Window::up_to(now_ns, self.ledger.totals(), self.logins, server)
     }
 
     fn must_end_load(&mut self) -> bool {
@@ -224,17 +209,5 @@ impl Poller<'_> {
         self.established -= 1;
         self.leaving += 1;
         self.list(index);
-    }
-}
-
-/// What was counted between two moments.
-fn between(before: &Window, after: &Window) -> Window {
-    Window {
-        length: after.length.saturating_sub(before.length),
-        sent: after.sent - before.sent,
-        acked: after.acked - before.acked,
-        delivered: after.delivered - before.delivered,
-        logins: after.logins - before.logins,
-        server_cpu: after.server_cpu.zip(before.server_cpu).map(|(after, before)| after - before),
     }
 }

@@ -114,6 +114,8 @@ fn window(outcome: &Outcome) -> Value {
     let window = &outcome.window;
     let cpu_s = window.server_cpu.map(|cpu| cpu.as_secs_f64()).filter(|cpu| *cpu > 0.0);
     let seconds = window.length.as_secs_f64();
+    let waited_s = window.server_waited.map(|waited| waited.as_secs_f64());
+    let share = |part: Option<f64>| part.filter(|_| seconds > 0.0).map(|part| part / seconds);
     let per_cpu_s = |count: u64| cpu_s.map(|cpu| count as f64 / cpu);
     json!({
         "length_s": seconds,
@@ -122,7 +124,8 @@ fn window(outcome: &Outcome) -> Value {
         "delivered": window.delivered,
         "logins": window.logins,
         "server_cpu_s": cpu_s,
-        "server_utilisation": cpu_s.filter(|_| seconds > 0.0).map(|cpu| cpu / seconds),
+        "server_utilisation": share(cpu_s),
+        "server_runnable": share(cpu_s.zip(waited_s).map(|(cpu, waited)| cpu + waited)),
         "messages_per_server_cpu_s": per_cpu_s(window.acked),
         "deliveries_per_server_cpu_s": per_cpu_s(window.delivered),
         "logins_per_server_cpu_s": per_cpu_s(window.logins),

@@ -202,13 +202,15 @@ fn ledger(report: &Report) -> String {
 /// What the server's threads cost, if its process is known.
 fn by_threads(window: &Window, section: &mut Section) {
     let cpu_s = window.server_cpu.map_or(0.0, |cpu| cpu.as_secs_f64());
+    let waited_s = window.server_waited.map_or(0.0, |waited| waited.as_secs_f64());
     if cpu_s > 0.0 {
         let per_cpu_s = |count: u64| grouped(count as f64 / cpu_s);
         section.line(
             "by its threads",
             format_args!(
-                "{:.1} % of one processor; per CPU second {} messages, {} deliveries, {} logins",
+                "{:.1} % of one processor, {:.1} % waiting for one; per CPU second {} messages, {} deliveries, {} logins",
                 cpu_s / window.length.as_secs_f64() * 100.0,
+                waited_s / window.length.as_secs_f64() * 100.0,
                 per_cpu_s(window.acked),
                 per_cpu_s(window.delivered),
                 per_cpu_s(window.logins)

@@ -14,7 +14,7 @@ use loadgen::offer::{Offer, ephemeral_ports, loopback_sources, ports_wanted};
 use loadgen::outcome::Outcome;
 use loadgen::plan::{GrantSource, Plan, Protocol, Watch};
 use loadgen::report::percentile::percentile;
-use loadgen::server_cost::processor_time;
+use loadgen::server_cost::cost;
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -36,10 +36,14 @@ pub(crate) struct Sample {
     pub(crate) seconds: f64,
     /// Processor time of all of the server's threads meanwhile, in seconds.
     pub(crate) server_cpu_s: f64,
+    /// Time that those threads were runnable while somebody else had the processor, in seconds.
+    pub(crate) server_waited_s: f64,
     /// Processor time of the other server, which should have had nothing to do, from the run's start to its end.
     pub(crate) idle_cpu_s: f64,
     /// Processor time of the generator's thread in the measured phase, in seconds.
     pub(crate) generator_cpu_s: f64,
+    /// Time that it was runnable while somebody else had the processor, in seconds.
+    pub(crate) generator_waited_s: f64,
     /// Messages acknowledged.
     pub(crate) acked: u64,
     /// Deliveries.
@@ -63,6 +67,21 @@ impl Sample {
             Measure::Logins => self.logins as f64 / self.server_cpu_s,
             Measure::Latency => self.delivery_us[1].unwrap_or(f64::NAN),
         }
+    }
+
+    /// The share of the time in which the server had work: on its processor, or waiting for it because of others.
+    pub(crate) fn server_busy(&self) -> f64 {
+        (self.server_cpu_s + self.server_waited_s) / self.seconds
+    }
+
+    /// The same of the generator.
+    pub(crate) fn generator_busy(&self) -> f64 {
+        (self.generator_cpu_s + self.generator_waited_s) / self.seconds
+    }
+
+    /// The share of the time in which others had the processor that the server or the generator wanted.
+    pub(crate) fn disturbed(&self) -> f64 {
+        self.server_waited_s.max(self.generator_waited_s) / self.seconds
     }
 }
 
@@ -195,9 +214,9 @@ fn run(
     grants: &mut dyn GrantSource,
     idle_pid: u32,
 ) -> anyhow::Result<(Outcome, Duration)> {
-    let before = processor_time(idle_pid)?;
+    let before = cost(idle_pid)?.cpu;
     let outcome = loadgen::engine::run(plan, grants, &Arc::new(Watch::default()))?;
-    Ok((outcome, processor_time(idle_pid)? - before))
+    Ok((outcome, cost(idle_pid)?.cpu - before))
 }
 
 fn sample(outcome: &Outcome, idle: Duration, enters: Option<f64>) -> anyhow::Result<Sample> {
@@ -216,8 +235,10 @@ fn sample(outcome: &Outcome, idle: Duration, enters: Option<f64>) -> anyhow::Res
     Ok(Sample {
         seconds: window.length.as_secs_f64(),
         server_cpu_s,
+        server_waited_s: window.server_waited.unwrap_or_default().as_secs_f64(),
         idle_cpu_s: idle.as_secs_f64(),
         generator_cpu_s: outcome.engine_cpu.as_secs_f64(),
+        generator_waited_s: outcome.engine_runqueue.as_secs_f64(),
         acked: window.acked,
         delivered: window.delivered,
         logins: window.logins,

@@ -44,6 +44,9 @@ pub(crate) struct Finding {
     pub(crate) is_reached: bool,
     /// Medians of what was compared: floor, node.
     pub(crate) medians: [f64; 2],
+    /// Medians of the share of time in which the server had work: floor, node. Below about 0.9 the load was too small to
+    /// fill it: it slept between batches, and batches were smaller than they could be.
+    pub(crate) server_busy: [f64; 2],
     /// The ratio of the other percentile, in the latency row: p99.9.
     pub ratio_p999: Option<Estimate>,
     /// Every pair.
@@ -79,6 +82,10 @@ pub(crate) fn find(row: &'static Row, load: String, pairs: Vec<Pair>) -> anyhow:
         goal: row.goal,
         is_reached: is_reached(row, &ratio),
         medians: [median(floor), median(node)],
+        server_busy: [
+            median(pairs.iter().map(|pair| pair.floor.server_busy()).collect()),
+            median(pairs.iter().map(|pair| pair.node.server_busy()).collect()),
+        ],
         ratio_p999: is_latency.then(|| stats::ratio(&p999)).flatten(),
         pairs,
     })
@@ -95,11 +102,8 @@ fn is_reached(row: &Row, ratio: &Estimate) -> bool {
 
 /// What stands above a row's pairs.
 pub(crate) fn head(row: &Row, load: &str) -> String {
-    let unit = row.unit();
-    format!(
-        "\n{}: {}\nload: {load}\n{:>4} {:>6} {:>12} {:>12} {:>7}  {:>13} {:>13}  {:>7} {:>9}   ({unit})",
-        row.name,
-        row.work,
+    let columns = format!(
+        "{:>4} {:>6} {:>12} {:>12} {:>7}  {:>11} {:>11} {:>11} {:>9} {:>9}   ({})",
         "pair",
         "first",
         "floor",
@@ -107,26 +111,33 @@ pub(crate) fn head(row: &Row, load: &str) -> String {
         "ratio",
         "server busy",
         "load busy",
-        "idle",
-        "enters/u"
-    )
+        "disturbed",
+        "other",
+        "enters",
+        row.unit()
+    );
+    format!("\n{}: {}\nload: {load}\n{columns}", row.name, row.work)
+}
+
+/// What the columns of two figures are, floor first: `busy` is the share of time in which somebody had work, `disturbed` that
+/// in which he wanted a processor and a stranger had it, `other` what the server that was not measured took meanwhile.
+fn percent(share: f64) -> String {
+    format!("{:.0}%", share * 100.0)
 }
 
 /// One pair.
 pub(crate) fn line(row: &Row, number: u32, pair: &Pair) -> String {
     let Pair { floor_first, floor, node } = pair;
     let (floor_figure, node_figure) = (floor.figure(row.measure), node.figure(row.measure));
-    let percent = |part: f64, whole: f64| format!("{:.0}%", part / whole * 100.0);
-    let busy = |of: fn(&Sample) -> f64| {
-        format!("{} {}", percent(of(floor), floor.seconds), percent(of(node), node.seconds))
-    };
+    let both = |of: fn(&Sample) -> f64| format!("{} {}", percent(of(floor)), percent(of(node)));
     format!(
-        "{number:>4} {:>6} {floor_figure:>12.0} {node_figure:>12.0} {:>7.3}  {:>13} {:>13}  {:>7} {:>9}",
+        "{number:>4} {:>6} {floor_figure:>12.0} {node_figure:>12.0} {:>7.3}  {:>11} {:>11} {:>11} {:>9} {:>9}",
         if *floor_first { "floor" } else { "node" },
         node_figure / floor_figure,
-        busy(|sample| sample.server_cpu_s),
-        busy(|sample| sample.generator_cpu_s),
-        percent(floor.idle_cpu_s.max(node.idle_cpu_s), floor.seconds),
+        both(Sample::server_busy),
+        both(Sample::generator_busy),
+        both(Sample::disturbed),
+        both(|sample| sample.idle_cpu_s / sample.seconds),
         node.enters_per_unit.map_or_else(|| "-".into(), |enters| format!("{enters:.4}")),
     )
 }
@@ -145,12 +156,14 @@ const fn verdict(is_reached: bool) -> &'static str {
 pub(crate) fn foot(finding: &Finding) -> String {
     let [floor, node] = finding.medians;
     let mut text = format!(
-        "{}: node / floor {}, goal {}: {}; medians {node:.0} / {floor:.0} {}",
+        "{}: node / floor {}, goal {}: {}; medians {node:.0} / {floor:.0} {}; had work {} / {} of the time",
         finding.row,
         words(&finding.ratio),
         finding.goal,
         verdict(finding.is_reached),
-        finding.unit
+        finding.unit,
+        percent(finding.server_busy[1]),
+        percent(finding.server_busy[0])
     );
     if let Some(p999) = &finding.ratio_p999 {
         let _ = write!(text, "; p99.9 {}", words(p999)); // Writing to a string cannot fail.

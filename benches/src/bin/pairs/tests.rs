@@ -1,6 +1,7 @@
 //! The floor under loadgen's ledger: it is no measure if it loses, mixes or forges anything.
 
-use std::net::SocketAddrV4;
+use std::io::{Read, Write};
+use std::net::{SocketAddrV4, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +68,42 @@ fn private_messages_reach_their_partner_and_are_acknowledged() {
     check_clean(&outcome, 1);
     let window = outcome.window;
     assert!(window.server_cpu.is_some() && window.delivered > 0);
+}
+
+#[test]
+fn what_is_forwarded_without_acknowledgement_arrives_too() {
+    let mut plan = plan(Preset::Pairs, Load::Closed { window: 64 });
+    plan.options.no_acks = true;
+    check_clean(&run(&plan, floor("forward --max 20")), 1);
+}
+
+#[test]
+fn an_echo_is_what_was_said() {
+    let mut stream = TcpStream::connect(floor("echo --max 20")).unwrap();
+    let mut answer = [0; 16];
+    stream.write_all(b"L\x07\0\0\0").unwrap();
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[0], b'R');
+    let said: Vec<u8> = (0..3).flat_map(|n| [&b"M"[..], &[b'0' + n; 128]].concat()).collect();
+    stream.write_all(&said).unwrap();
+    let mut heard = vec![0; said.len()];
+    stream.read_exact(&mut heard).unwrap();
+    assert_eq!(heard, said);
+}
+
+#[test]
+fn who_breaks_the_wire_is_closed_alone() {
+    let floor = floor("login --max 20");
+    let mut good = TcpStream::connect(floor).unwrap();
+    for bad in [&b"X\0\0\0\0"[..], b"L\xff\xff\xff\xff", b"too much for a login"] {
+        let mut stream = TcpStream::connect(floor).unwrap();
+        stream.write_all(bad).unwrap();
+        assert_eq!(stream.read(&mut [0; 16]).unwrap_or(0), 0, "closed or reset");
+    }
+    good.write_all(b"L\0\0\0\0").unwrap();
+    let mut answer = [0; 16];
+    good.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[0], b'R');
 }
 
 #[test]
