@@ -27,6 +27,8 @@ pub mod signals;
 pub mod sizing;
 pub mod stats;
 pub mod store_lane;
+#[cfg(test)]
+mod threads;
 
 pub use args::{Args, Cpus, DurabilityChoice, StoreChoice};
 pub use run::{Running, run};

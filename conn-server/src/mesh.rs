@@ -127,10 +127,15 @@ impl Mesh {
     /// # Errors
     /// If the wake-up descriptors cannot be made.
     pub fn new(shards: u16) -> io::Result<Arc<Self>> {
+        Self::with_inboxes(shards, INBOX_MESSAGES_MAX)
+    }
+
+    /// The same, with room for so many messages in each inbox.
+    pub(crate) fn with_inboxes(shards: u16, messages: usize) -> io::Result<Arc<Self>> {
         let stations = (0..shards)
             .map(|_| {
                 Ok(Station {
-                    inbox: ArrayQueue::new(INBOX_MESSAGES_MAX),
+                    inbox: ArrayQueue::new(messages),
                     answers: SegQueue::new(),
                     is_asleep: CachePadded::new(AtomicBool::new(false)),
                     is_gone: AtomicBool::new(false),
