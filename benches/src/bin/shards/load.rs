@@ -66,6 +66,8 @@ pub(crate) struct Sample {
     pub(crate) enters: f64,
     /// Turns of the loops.
     pub(crate) turns: f64,
+    /// Sends: one of each connection that has something in a turn.
+    pub(crate) sends: f64,
 }
 
 impl Sample {
@@ -224,5 +226,6 @@ fn sample(outcome: &Outcome, before: &Snapshot, after: &Snapshot) -> anyhow::Res
         spared: per_message("wakes_spared_total")?,
         enters: per_message("enters_total")?,
         turns: per_message("turns_total")?,
+        sends: per_message("sends_total")?,
     })
 }

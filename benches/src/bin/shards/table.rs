@@ -54,7 +54,7 @@ pub(crate) fn find(load: &'static str, rounds: Vec<[Sample; VARIANTS.len()]>) ->
 }
 
 const COLUMNS: &str = "per node CPU s        per s  node CPU  generator   mails  batches  mails/batch   wakes  events  spared  \
-                       enters   turns";
+                       enters   turns   sends";
 
 /// What stands above the runs.
 pub(crate) fn head() -> String {
@@ -70,7 +70,7 @@ fn row(name: &str, sample: &Sample) -> String {
     let percent = |cpu: f64| cpu / sample.seconds * 100.0;
     let per_batch = if sample.batches > 0.0 { sample.mails / sample.batches } else { 0.0 };
     format!(
-        "{name:<7} {:>14.0} {:>12.0} {:>8.0}% {:>9.0}% {:>7.3} {:>8.4} {per_batch:>12.2} {:>7.4} {:>7.4} {:>7.4} {:>7.4} {:>7.4}",
+        "{name:<7} {:>14.0} {:>12.0} {:>8.0}% {:>9.0}% {:>7.3} {:>8.4} {per_batch:>12.2} {:>7.4} {:>7.4} {:>7.4} {:>7.4} {:>7.4} {:>7.4}",
         sample.per_cpu(),
         sample.rate(),
         percent(sample.node_cpu_s),
@@ -82,6 +82,7 @@ fn row(name: &str, sample: &Sample) -> String {
         sample.spared,
         sample.enters,
         sample.turns,
+        sample.sends,
     )
 }
 
@@ -136,5 +137,6 @@ fn middle(samples: &[&Sample]) -> Sample {
         spared: of(|sample| sample.spared),
         enters: of(|sample| sample.enters),
         turns: of(|sample| sample.turns),
+        sends: of(|sample| sample.sends),
     }
 }
