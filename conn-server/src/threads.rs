@@ -1,6 +1,8 @@
 //! Real cores, postboxes and inboxes on threads of their own, with inboxes so small that they are always full and pauses
 //! drawn at random: nothing may be lost, doubled or turned around, and nobody may sleep with mail.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "whatever is not expected is a failure")]
+
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -104,7 +106,7 @@ impl Seat {
             inbox: mesh.inbox(id).unwrap(),
             postbox: Postbox::new(id, SHARDS, None),
             counters: IoCounters::default(),
-            random: Random(seed << 8 | u64::from(index) + 1),
+            random: Random((seed << 8) | (u64::from(index) + 1)),
             clients: Vec::new(),
             may_speak: false,
             heard: HashMap::new(),
