@@ -58,7 +58,7 @@ pub struct Config {
     pub reconnect_window: Duration,
     /// An append without an answer for this long means that the store stalls: new ones are refused as busy.
     pub store_stall: Duration,
-    /// Bytes of history under durability `none`.
+    /// Bytes of history under durability `none`; rounded down to a power of two.
     pub history_bytes_max: usize,
     /// For what is spread at random (reconnect delays): the same seed gives the same run.
     pub seed: u64,

@@ -290,7 +290,7 @@ impl Shard {
     /// A retry gets the first answer again, and is pushed again: receivers drop a `seq` that they have.
     fn is_retry(&mut self, now: Now, offer: Offer<'_>, fx: &mut Effects) -> bool {
         let Offer { asker, conversation, from, body } = offer;
-        let Some(known) = self.recent.find(from, asker.client_message_id).copied() else {
+        let Some(known) = self.recent.find(from, asker.client_message_id) else {
             return false;
         };
         self.counters.retries += 1;

@@ -28,31 +28,51 @@ pub(crate) struct Remembered {
     pub(crate) body_hash: u32,
 }
 
-/// A remembered message, and where its frame and its conversation's message before it are.
+/// A remembered message, and where its frame and its conversation's message before it are: one cache line, which is cold
+/// when its turn comes.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 struct Entry {
-    message: Remembered,
+    conversation: ConversationId,
+    from: UserId,
+    client_message_id: ClientMessageId,
+    seq: Seq,
+    message_id: MessageId,
+    body_hash: u32,
     frame_len: u32,
-    /// Where its frame was written, counted since the start of the shard.
-    frame_at: u64,
-    /// The conversation's message before, by its number; zero if there is none.
-    before: u64,
+    /// Where its frame was written, in units of `FRAME_ALIGN` since the start of the shard, wrapping.
+    frame_at: u32,
+    /// How many messages ago its conversation's message before was; zero if there is none in reach.
+    before: u32,
 }
+
+const _: () = assert!(size_of::<Entry>() == 64);
+
+/// Frames begin at multiples of this in their ring.
+const FRAME_ALIGN: usize = 8;
 
 impl Entry {
     const BLANK: Self = Self {
-        message: Remembered {
-            conversation: ConversationId { first: 0, second: 0 },
-            from: UserId(0),
-            client_message_id: ClientMessageId(0),
-            seq: Seq(0),
-            message_id: MessageId(0),
-            body_hash: 0,
-        },
+        conversation: ConversationId { first: 0, second: 0 },
+        from: UserId(0),
+        client_message_id: ClientMessageId(0),
+        seq: Seq(0),
+        message_id: MessageId(0),
+        body_hash: 0,
         frame_len: 0,
         frame_at: 0,
         before: 0,
     };
+
+    const fn message(&self) -> Remembered {
+        let Self { conversation, from, client_message_id, seq, message_id, body_hash, .. } = *self;
+        Remembered { conversation, from, client_message_id, seq, message_id, body_hash }
+    }
+
+    /// The key that retries are found by.
+    const fn key(&self) -> (u64, u64) {
+        (self.from.0, self.client_message_id.0)
+    }
 }
 
 #[derive(Debug)]
@@ -96,7 +116,7 @@ impl Recent {
     }
 
     /// One that remembers, with all of its memory taken now and touched, so that load does not make the node grow.
-    /// `history_bytes` of zero keeps no frames.
+    /// `history_bytes` is rounded down to a power of two; zero keeps no frames.
     pub(crate) fn new(history_bytes: usize) -> Self {
         let mut table = HashTable::with_capacity(RECENT_MAX);
         for place in 0..place_of(RECENT_MAX as u64 - 1) {
@@ -111,6 +131,7 @@ impl Recent {
     }
 
     fn with(entries: Vec<Entry>, by_client_id: HashTable<u32>, history_bytes: usize) -> Self {
+        let history_bytes = history_bytes.checked_ilog2().map_or(0, |bits| 1 << bits);
         Self {
             entries,
             next: 1,
@@ -133,14 +154,11 @@ impl Recent {
     }
 
     /// The message that this sender sent under this id, if it is remembered.
-    pub(crate) fn find(&self, from: UserId, id: ClientMessageId) -> Option<&Remembered> {
-        let hash = self.hasher.hash_one((from.0, id.0));
-        let place = *self.by_client_id.find(hash, |place| {
-            self.entries.get(*place as usize).is_some_and(|entry| {
-                entry.message.from == from && entry.message.client_message_id == id
-            })
-        })?;
-        self.entries.get(place as usize).map(|entry| &entry.message)
+    pub(crate) fn find(&self, from: UserId, id: ClientMessageId) -> Option<Remembered> {
+        let key = (from.0, id.0);
+        let is_it = |place: &u32| self.entries.get(*place as usize).is_some_and(|e| e.key() == key);
+        let place = *self.by_client_id.find(self.hasher.hash_one(key), is_it)?;
+        self.entries.get(place as usize).map(Entry::message)
     }
 
     /// Remembers a message, and its frame if frames are kept. `before` is the number of its conversation's message
@@ -154,13 +172,24 @@ impl Recent {
     ) {
         let place = place_of(self.next);
         self.forget(place);
-        let mut entry = Entry { message, before, ..Entry::BLANK };
-        (entry.frame_at, entry.frame_len) = self.keep(frame);
+        let (frame_at, frame_len) = self.keep(frame);
+        let ago = if before == 0 { 0 } else { u32::try_from(self.next - before).unwrap_or(0) };
+        let Remembered { conversation, from, client_message_id, seq, message_id, body_hash } =
+            message;
+        let entry = Entry {
+            conversation,
+            from,
+            client_message_id,
+            seq,
+            message_id,
+            body_hash,
+            frame_len,
+            frame_at,
+            before: ago,
+        };
         let Self { by_client_id, entries, hasher, .. } = self;
-        let hash_of =
-            |message: &Remembered| hasher.hash_one((message.from.0, message.client_message_id.0));
-        by_client_id.insert_unique(hash_of(&message), place, |place| {
-            entries.get(*place as usize).map_or(0, |entry| hash_of(&entry.message))
+        by_client_id.insert_unique(hasher.hash_one(entry.key()), place, |place| {
+            entries.get(*place as usize).map_or(0, |entry| hasher.hash_one(entry.key()))
         });
         if let Some(slot) = entries.get_mut(place as usize) {
             *slot = entry;
@@ -172,38 +201,42 @@ impl Recent {
     /// Takes the message that is in a place out of the table.
     fn forget(&mut self, place: u32) {
         let Some(entry) = self.entries.get(place as usize) else { return };
-        let Remembered { from, client_message_id, .. } = entry.message;
-        let hash = self.hasher.hash_one((from.0, client_message_id.0));
+        let hash = self.hasher.hash_one(entry.key());
         if let Ok(old) = self.by_client_id.find_entry(hash, |other| *other == place) {
             old.remove();
         }
     }
 
-    /// Writes a frame into the ring of frames, in one piece; where and how long.
-    fn keep(&mut self, frame: &[u8]) -> (u64, u32) {
+    /// Writes a frame into the ring of frames, in one piece; where, as in an entry, and how long.
+    #[allow(clippy::cast_possible_truncation, reason = "where wraps, lengths are far below 4 GiB")]
+    fn keep(&mut self, frame: &[u8]) -> (u32, u32) {
         let size = self.frames.len();
-        if frame.len() > size || size == 0 {
-            return (self.written, 0);
+        if size == 0 || frame.len() > size {
+            return (0, 0);
         }
-        let mut at = usize::try_from(self.written % size as u64).unwrap_or(0);
+        // The ring's size is a power of two.
+        let mut at = self.written as usize & (size - 1);
         if at + frame.len() > size {
             self.written += (size - at) as u64;
             at = 0;
         }
         let Some(place) = self.frames.get_mut(at..at + frame.len()) else { return (0, 0) };
         place.copy_from_slice(frame);
-        let frame_at = self.written;
-        self.written += frame.len() as u64;
-        (frame_at, u32::try_from(frame.len()).unwrap_or(0))
+        let frame_at = (self.written / FRAME_ALIGN as u64) as u32;
+        self.written += frame.len().next_multiple_of(FRAME_ALIGN) as u64;
+        (frame_at, frame.len() as u32)
     }
 
     /// A remembered message's frame, if it has not been overwritten.
+    #[allow(clippy::cast_possible_truncation, reason = "where wraps")]
     fn frame(&self, entry: &Entry) -> Option<&[u8]> {
-        let size = self.frames.len() as u64;
-        if entry.frame_len == 0 || entry.frame_at + size < self.written {
+        let size = self.frames.len();
+        // Entries live for RECENT_MAX frames, far less than it takes to wrap.
+        let since = ((self.written / FRAME_ALIGN as u64) as u32).wrapping_sub(entry.frame_at);
+        if entry.frame_len == 0 || since as usize * FRAME_ALIGN > size {
             return None;
         }
-        let at = usize::try_from(entry.frame_at % size).ok()?;
+        let at = (entry.frame_at as usize * FRAME_ALIGN) & (size - 1);
         self.frames.get(at..at + entry.frame_len as usize)
     }
 
@@ -225,11 +258,11 @@ impl Recent {
         let mut found = Vec::new();
         let mut number = last;
         while let Some(entry) = self.entry(number) {
-            if entry.message.seq <= after || self.frame(entry).is_none() {
+            if entry.seq <= after || self.frame(entry).is_none() {
                 break;
             }
             found.push(number);
-            number = entry.before;
+            number = if entry.before == 0 { 0 } else { number - u64::from(entry.before) };
         }
         found.reverse();
         let is_complete = found.len() <= limit;
@@ -240,6 +273,6 @@ impl Recent {
     /// A message of a page: its place and its frame.
     pub(crate) fn text(&self, number: u64) -> Option<(Seq, &[u8])> {
         let entry = self.entry(number)?;
-        Some((entry.message.seq, self.frame(entry)?))
+        Some((entry.seq, self.frame(entry)?))
     }
 }

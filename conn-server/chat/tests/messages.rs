@@ -396,8 +396,8 @@ fn a_stream_torn_at_every_byte_says_the_same() {
 fn the_history_of_none_is_bounded_and_says_what_it_dropped() {
     let config = WorldConfig {
         durability: Durability::None,
-        // A text of 128 bytes is a frame of 200.
-        history_bytes_max: 10 * 200,
+        // A text of 128 bytes is a frame of 200: ten fit, and are overwritten as a whole.
+        history_bytes_max: 2048,
         ..WorldConfig::default()
     };
     let mut world = World::new(config);
