@@ -50,9 +50,9 @@ pub const SHARD_QUEUE_BYTES_LOW: u64 = SHARD_QUEUE_BYTES_MAX / 8 * 7;
 /// Bytes that a driver may hand over in one receive: a pause takes effect after at most one of them.
 pub const RECEIVE_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes put aside for one connection: a torn frame, plus what a driver hands over between a pause and its effect (32
-/// receives of 4 KiB for a multishot receive).
-pub const CONN_SPILL_BYTES_MAX: usize = FRAME_BYTES_MAX + RECEIVE_BYTES_MAX + 128 * 1024;
+/// Bytes put aside for one connection: a torn frame, plus what a driver hands over between a pause and its effect: three
+/// runs of 32 receives of 4 KiB, two in the call that brought the bytes that paused it and one before the cancel is seen.
+pub const CONN_SPILL_BYTES_MAX: usize = FRAME_BYTES_MAX + RECEIVE_BYTES_MAX + 3 * 128 * 1024;
 
 /// Bytes put aside in a shard: 1,000 connections may be torn inside a frame of the largest size at once.
 pub const SHARD_SPILL_BYTES_MAX: usize = 64 * 1024 * 1024;
