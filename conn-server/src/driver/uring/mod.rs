@@ -58,13 +58,14 @@ pub struct UringConfig {
 }
 
 impl Default for UringConfig {
-    /// 2 MiB of buffers, which stay in a second-level cache, and half a MiB of queues per shard.
+    /// 4 MiB of buffers, of which a message touches three cache lines, and half a MiB of queues per shard. A buffer of a page
+    /// takes a burst of sixteen texts whole: half as large, every burst was torn, put aside and joined again.
     fn default() -> Self {
         Self {
             submission_entries: 4096,
             completion_entries: 16_384,
             buffers: 1024,
-            buffer_bytes: 2048,
+            buffer_bytes: 4096,
         }
     }
 }
