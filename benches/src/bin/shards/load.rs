@@ -136,7 +136,7 @@ impl Bench {
     ///
     /// # Errors
     /// When it is no measurement.
-    pub(crate) fn run(&mut self, variant: Variant) -> anyhow::Result<Sample> {
+    pub(crate) fn run(&self, variant: Variant) -> anyhow::Result<Sample> {
         let mut plan = self.plan()?;
         let node = &self.nodes[usize::from(variant.shards > 1)];
         plan.options.server_pid = Some(node.process.id());

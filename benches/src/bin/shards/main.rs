@@ -108,7 +108,7 @@ fn main() -> anyhow::Result<()> {
 
 fn measure(what: &What) -> anyhow::Result<()> {
     let facts = benches::facts::collect();
-    let mut bench = load::Bench::open(what)?;
+    let bench = load::Bench::open(what)?;
     println!("{}", table::head());
     let mut rounds = Vec::new();
     for number in 1..=what.rounds {
