@@ -16,6 +16,8 @@ const UNSAFE: &[&str] = &[
     "conn-server/src/driver/uring/send.rs",
     "conn-server/src/heap.rs",
     "conn-server/tests/conformance/ring_client.rs",
+    "benches/src/bin/floor/server/buffers.rs",
+    "benches/src/bin/floor/server/ring.rs",
     "loadgen/src/engine/pages.rs",
     "loadgen/src/engine/ring.rs",
     "loadgen/src/engine/rings.rs",
