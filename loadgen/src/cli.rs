@@ -21,13 +21,14 @@ Examples:
   loadgen run --gateway http://10.0.0.5:8080 --node-admin 10.0.0.5:9100 --rate 20k/s
   loadgen run --target 10.0.0.5:9100 --token-key cluster.key
   loadgen run --protocol raw --target 127.0.0.1:7000 --server-pid 4711 --closed 256 --connections 1000
+  loadgen validate --connections 1000000 --login direct --store memory     does that fit here?
   loadgen selftest                               proves the instrument with scripted faults
   loadgen env --json                             what a report says about this machine
 
 Exit status:
   0    everything held
   1    something broke in loadgen or in the system under test
-  2    the command line or the plan makes no sense
+  2    the command line or the plan makes no sense, or does not fit this machine (`validate`)
   3    a service level objective was missed
   4    a message was lost, doubled, reordered, altered or misrouted
   5    the measurement is INVALID (with --require-valid, which `run` has on)
@@ -65,6 +66,10 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Says whether memory, ports and descriptors suffice for a run, without starting it: `validate` with the arguments of
+    /// `local`, or `validate run` with those of `run`.
+    #[command(args_conflicts_with_subcommands = true)]
+    Validate(Box<ValidateArgs>),
     /// One of the servers, started by `local` from the same program.
     #[command(hide = true)]
     Role(RoleArgs),
@@ -236,6 +241,9 @@ pub struct LoadArgs {
     /// Offer more than 150,000 deliveries a second for each shard.
     #[arg(long)]
     pub overload: bool,
+    /// Start although memory, ports or descriptors do not suffice (see `loadgen validate`).
+    #[arg(long)]
+    pub force: bool,
     /// Connections that are lost log in again, pull what they missed and send again what was not acknowledged: for runs
     /// in which the node is killed.
     #[arg(long)]
@@ -246,6 +254,26 @@ pub struct LoadArgs {
     /// Print run.json on standard output instead of the table.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `loadgen validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Which run, if it is not a local one.
+    #[command(subcommand)]
+    pub planned: Option<Planned>,
+    /// A local run.
+    #[command(flatten)]
+    pub local: LocalArgs,
+}
+
+/// A run that is only planned.
+#[derive(Debug, Subcommand)]
+pub enum Planned {
+    /// Node and generator on this machine.
+    Local(Box<LocalArgs>),
+    /// The generator alone.
+    Run(Box<RunArgs>),
 }
 
 /// `loadgen local`.

@@ -31,6 +31,7 @@ pub mod server_cost;
 pub mod slo;
 pub mod stamp;
 pub mod trial;
+pub mod validate;
 pub mod validity;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
-use loadgen::cli::{Cli, Command};
+use loadgen::cli::{Cli, Command, Planned};
 use loadgen::exit::{Exit, Refusal};
 use loadgen::plan::Watch;
 use loadgen::selftest::Scale;
@@ -45,6 +45,14 @@ fn dispatch(command: Command) -> Result<Vec<Exit>, Refusal> {
                 print!("{}", environment.to_text());
             }
             Ok(Vec::new())
+        }
+        Command::Validate(args) => {
+            let ask = match args.planned {
+                Some(Planned::Run(run)) => loadgen::remote::ask(&run)?,
+                Some(Planned::Local(local)) => loadgen::local::ask(&local)?,
+                None => loadgen::local::ask(&args.local)?,
+            };
+            Ok(loadgen::validate::show(&ask))
         }
         Command::Role(role) => {
             loadgen::local::role::play(role).map(|()| Vec::new()).map_err(Refusal::from)

@@ -20,6 +20,7 @@ use crate::http::Http;
 use crate::offer::{Offer, ephemeral_ports, loopback_sources};
 use crate::plan::{GrantSource, Protocol, Watch};
 use crate::trial::Trial;
+use crate::validate::{self, Ask, Host};
 
 /// How long the gateway may take to say that it is there.
 const GATEWAY_DEADLINE: Duration = Duration::from_secs(10);
@@ -40,6 +41,7 @@ pub fn run(args: &RunArgs, watch: Arc<Watch>, run_id: u64) -> Result<Vec<Exit>, 
             "--target needs the cluster key to make tokens with: name it with --token-key FILE",
         ));
     }
+    validate::refuse(&ask(args)?, &Host::read(), args.load.force)?;
     let admin = args.target.as_deref().or(args.node_admin.as_deref());
     let mut probe =
         admin.map(Probe::new).transpose().map_err(|error| Refusal::usage(format!("{error:#}")))?;
@@ -73,6 +75,18 @@ pub fn run(args: &RunArgs, watch: Arc<Watch>, run_id: u64) -> Result<Vec<Exit>, 
         engine: args.load.engine.engine(),
     }
     .run()
+}
+
+/// What a run against a system elsewhere would ask of this machine: its own part.
+///
+/// # Errors
+/// When the load makes no sense.
+pub fn ask(args: &RunArgs) -> Result<Ask, Refusal> {
+    let offer = Offer::new(&args.load, 0)?;
+    let target = args.target.as_deref().and_then(|target| target.rsplit_once(':'));
+    let host = target.map(|(host, _)| host).or_else(|| args.gateway.as_ref()?.host());
+    let is_here = host.and_then(|host| host.parse::<IpAddr>().ok()).is_some_and(|ip| ip.is_loopback());
+    Ok(validate::remote(&offer, &args.source, is_here))
 }
 
 /// The same for a server that speaks the raw protocol: it has no page of its own, and logins take no tokens.

@@ -114,12 +114,13 @@ impl CapacityWatch {
         let mut now = closed.clone();
         self.marks.closed = Some(closed);
         if let Some((goal, closing)) = goal.zip(self.marks.closing) {
+            let closed = Instant::now();
             loop {
                 let is_back = now.kernel.as_ref().is_ok_and(|kernel| kernel.total_bytes() <= goal);
                 if is_back {
                     self.marks.back = Some(now.at.duration_since(closing));
                 }
-                if is_back || closing.elapsed() > BACK_MAX {
+                if is_back || closed.elapsed() > BACK_MAX {
                     break;
                 }
                 std::thread::sleep(BACK_LOOK);

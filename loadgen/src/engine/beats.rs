@@ -9,10 +9,11 @@ use hdrhistogram::Histogram;
 
 use super::Engine;
 use super::conn::State;
-use super::limits::BEAT_LATE_MS;
+use super::limits::{BEAT_LATE_MS, LEAVING_MAX};
 use super::send_pool::Writer;
 use super::tally::Reason;
 use crate::outcome::Beats;
+use crate::plan::Phase;
 use crate::recorder::histogram;
 use crate::schedule::mix;
 
@@ -95,6 +96,15 @@ impl Engine<'_> {
             let conn = &mut self.conns[index as usize];
             if conn.state != State::Ready {
                 continue; // It goes in again when it is back.
+            }
+            // In the end nobody beats any more: whose turn it is leaves, so that nobody expires who waits to.
+            if self.phase == Phase::Close {
+                if self.leaving < LEAVING_MAX {
+                    self.log_out(index, now_ns);
+                } else {
+                    self.wheel.insert(index, now_ms + 1_000);
+                }
+                continue;
             }
             if conn.session.is_silent(now_ms) {
                 self.fail(index, &Reason::Silent, now_ns)?;

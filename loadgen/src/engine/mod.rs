@@ -95,6 +95,12 @@ fn run_with(
     Ok(engine.into_outcome())
 }
 
+/// Rings that so many connections need here.
+#[must_use]
+pub fn rings_for(connections: u32) -> u32 {
+    rings::count(connections, CONNS_PER_RING_MAX)
+}
+
 /// Says that the run is over, however it ends.
 struct Over<'a>(&'a Watch);
 

@@ -176,6 +176,21 @@ impl Engine<'_> {
         self.flights.len() == 0 && self.ledger.outstanding() == 0
     }
 
+    /// Logs a connection out, if it is there.
+    pub(super) fn log_out(&mut self, index: u32, now_ns: u64) {
+        let conn = &mut self.conns[index as usize];
+        if conn.state != State::Ready {
+            return;
+        }
+        let mut writer = Writer { pool: &mut self.pool, out: &mut conn.out };
+        // A ready session takes its logout.
+        conn.session.logout(now_ns / 1_000_000, &mut writer);
+        conn.state = State::LoggingOut;
+        self.established -= 1;
+        self.leaving += 1;
+        self.list(index);
+    }
+
     /// Logs everybody out and waits for the goodbyes, or for the end of patience.
     fn close_all(&mut self) -> io::Result<()> {
         self.note_unanswered_beats();
@@ -201,16 +216,10 @@ impl Engine<'_> {
                 if self.leaving >= LEAVING_MAX {
                     break;
                 }
-                let Some(conn) = self.conns.get_mut(next) else { break };
-                if conn.state == State::Ready {
-                    let mut writer = Writer { pool: &mut self.pool, out: &mut conn.out };
-                    // A ready session takes its logout.
-                    conn.session.logout(now_ns / 1_000_000, &mut writer);
-                    conn.state = State::LoggingOut;
-                    self.established -= 1;
-                    self.leaving += 1;
-                    self.list(next as u32);
+                if next == self.conns.len() {
+                    break;
                 }
+                self.log_out(next as u32, now_ns);
                 next += 1;
             }
             let may_go_on = next < self.conns.len() && self.leaving < LEAVING_MAX;

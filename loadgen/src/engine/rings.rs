@@ -19,10 +19,15 @@ pub(super) struct Rings {
     per_ring: u32,
 }
 
+/// Rings for so many connections, with at most `most` in each.
+pub(super) fn count(connections: u32, most: u32) -> u32 {
+    connections.div_ceil(most.min(table_max()).max(1)).max(1)
+}
+
 impl Rings {
     /// Opens as many rings as `connections` need, with at most so many in each.
     pub(super) fn open(connections: u32, buffer_bytes: usize, most: u32) -> io::Result<Self> {
-        let count = connections.div_ceil(most.min(table_max()).max(1)).max(1);
+        let count = count(connections, most);
         let per_ring = connections.div_ceil(count).max(1);
         let sizes = Sizes::of(count, buffer_bytes);
         let rings = (0..count).map(|_| Ring::open(per_ring, sizes)).collect::<io::Result<_>>()?;

@@ -283,7 +283,10 @@ impl Engine<'_> {
             self.say_next(index, now_ns);
         }
         self.watch_gaps(index, now_ns);
-        if let Some((code, wait_ms)) = self.told.goodbye.take() {
+        // Whoever asked for the goodbye waits for the node's FIN, which is on its way: it ends the receive, where a close
+        // of our own would have to cancel it.
+        let is_leaving = self.conns[index as usize].state == State::LoggingOut;
+        if let Some((code, wait_ms)) = self.told.goodbye.take().filter(|_| !is_leaving) {
             self.fail(index, &Reason::Goodbye(code, wait_ms), now_ns)?;
         }
         Ok(())

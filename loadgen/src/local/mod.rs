@@ -23,6 +23,7 @@ use crate::offer::{Offer, ephemeral_ports, loopback_sources, ports_wanted};
 use crate::placement::Placement;
 use crate::plan::{GrantSource, Watch};
 use crate::trial::Trial;
+use crate::validate::{self, Ask, Host};
 use layout::{Facts, Layout};
 use system::System;
 
@@ -34,6 +35,8 @@ pub fn run(args: &LocalArgs, watch: Arc<Watch>, run_id: u64) -> Result<Vec<Exit>
     let mut offer = Offer::new(&args.load, run_id)?;
     let layout = lay_out(args)?;
     refuse(args, &offer, &layout)?;
+    let ask = validate::local(args, &offer, layout.shards);
+    validate::refuse(&ask, &Host::read(), args.load.force)?;
     offer.plan.cpu = Some(layout.generator);
     offer.plan.sources = loopback_sources(ports_wanted(&args.load), ephemeral_ports());
     let system = System::start(args, &layout, &watch.stop).map_err(|reason| {
@@ -54,6 +57,17 @@ pub fn run(args: &LocalArgs, watch: Arc<Watch>, run_id: u64) -> Result<Vec<Exit>
         eprintln!("the system drained and ended cleanly");
     }
     Ok(exits)
+}
+
+/// What a local run would ask of this machine.
+///
+/// # Errors
+/// When the load makes no sense, or fits in no node.
+pub fn ask(args: &LocalArgs) -> Result<Ask, Refusal> {
+    let offer = Offer::new(&args.load, 0)?;
+    let layout = lay_out(args)?;
+    refuse(args, &offer, &layout)?;
+    Ok(validate::local(args, &offer, layout.shards))
 }
 
 fn load(

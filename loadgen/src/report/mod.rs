@@ -11,6 +11,8 @@ mod json;
 pub mod percentile;
 mod table;
 
+pub(crate) use table::count as grouped_count;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;

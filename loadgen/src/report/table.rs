@@ -370,7 +370,7 @@ pub(super) fn grouped(value: f64) -> String {
     }
 }
 
-pub(super) fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {
