@@ -98,6 +98,11 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = span)]
     pub reconnect_window: Duration,
 
+    /// Time from one commit to the next at the least, when messages come that fast: what comes meanwhile shares it. A
+    /// message that comes after a pause is committed at once
+    #[arg(long, value_name = "TIME", default_value = "2ms", value_parser = short_span, env = "RINGLINE_COMMIT_INTERVAL")]
+    pub commit_interval: Duration,
+
     /// The longest text that is taken, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = BODY_BYTES_MAX as u32)]
     pub body_bytes_max: u32,
@@ -177,6 +182,24 @@ fn span(text: &str) -> Result<Duration, String> {
         }
     }
 }
+
+/// Reads `0us`, `500us`, `2ms`.
+fn short_span(text: &str) -> Result<Duration, String> {
+    let unit_at = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let unit_us = match unit {
+        "us" => 1,
+        "ms" => 1_000,
+        _ => u64::MAX,
+    };
+    let span = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_us));
+    span.filter(|us| *us <= COMMIT_INTERVAL_US_MAX).map(Duration::from_micros).ok_or_else(|| {
+        format!("{text:?} is no short time: write it like 500us or 2ms, at most 1000ms")
+    })
+}
+
+/// A second: who waits longer for an acknowledgement believes that it is lost.
+const COMMIT_INTERVAL_US_MAX: u64 = 1_000_000;
 
 /// A day: longer ones are mistakes.
 const SPAN_MS_MAX: u64 = 24 * 60 * 60 * 1_000;

@@ -27,6 +27,10 @@ pub(super) struct Committer {
     /// What the next commit takes; while the disk refuses, what was shown and is kept.
     group: Vec<Job>,
     state: State,
+    /// A commit begins no sooner than this after the last one began.
+    interval: Duration,
+    /// When the last commit began.
+    begun: Option<chat::Instant>,
     /// How long to pause after the next failure. Only a commit of messages makes it short again: a probe that passes
     /// where messages fail must not make the two alternate quickly.
     pause: Duration,
@@ -61,7 +65,14 @@ impl Committer {
         } else {
             State::Working
         };
-        Self { writer, queue, lane, monitor, clock, group, state, pause }
+        let (interval, begun) = (Duration::ZERO, None);
+        Self { writer, queue, lane, monitor, clock, group, state, interval, begun, pause }
+    }
+
+    /// Sets the time from one commit to the next.
+    pub(super) const fn every(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
     }
 
     /// Runs until the desk has ended and everything is committed.
@@ -81,6 +92,13 @@ impl Committer {
     /// Waits for work, takes what is there with it, and commits it.
     fn gather(&mut self) -> Queue {
         let Ok(job) = self.queue.recv() else { return Queue::Ended };
+        let due = self
+            .begun
+            .map_or(Duration::ZERO, |begun| (begun + self.interval).since(self.clock.mono()));
+        if !due.is_zero() {
+            // Not at the queue: whoever posts meanwhile need not wake this thread.
+            std::thread::sleep(due);
+        }
         let mut count = job.mail.batch.requests.len();
         self.group.push(job);
         while count < STORE_GROUP_APPENDS_MAX
@@ -135,6 +153,7 @@ impl Committer {
         let begin = self.clock.mono();
         let records: Vec<Record<'_>> = self.group.iter().flat_map(records).collect();
         let count = records.len() as u64;
+        self.begun = Some(begin);
         self.monitor.begin_commit(begin);
         let result = self.writer.get().and_then(|writer| writer.append_batch(&records));
         self.monitor.end_commit();

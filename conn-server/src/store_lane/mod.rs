@@ -26,6 +26,7 @@ mod tests;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use chat::{Append, StoreRequest};
 use crossbeam::channel::unbounded;
@@ -112,11 +113,17 @@ impl OpenStore {
         self.fault = Some(error);
     }
 
-    /// Serves the lane until every shard has ended and all that they posted is committed.
+    /// Serves the lane until every shard has ended and all that they posted is committed. A commit begins no sooner than
+    /// `interval` after the last one began.
     ///
     /// # Errors
     /// If a thread cannot be started; the lane is dropped then, and the shards answer `busy` by themselves.
-    pub fn serve(self, lane: StoreLane, clock: Clock) -> io::Result<StoreService> {
+    pub fn serve(
+        self,
+        lane: StoreLane,
+        clock: Clock,
+        interval: Duration,
+    ) -> io::Result<StoreService> {
         let lane = Arc::new(lane);
         let monitor = StoreMonitor::new(clock);
         if let Some(fault) = &self.fault {
@@ -125,7 +132,8 @@ impl OpenStore {
         // A job has one append at least, and the core's credit bounds appends without an answer.
         let (jobs, queue) = unbounded();
         let committer =
-            Committer::new(self.writer, queue, Arc::clone(&lane), monitor.clone(), clock);
+            Committer::new(self.writer, queue, Arc::clone(&lane), monitor.clone(), clock)
+                .every(interval);
         let desk = Desk::new(self.reader, jobs, lane, monitor.clone(), clock);
         let mut service = StoreService { monitor, threads: Vec::new() };
         service.spawn("rl-store-commit", move || committer.run())?;

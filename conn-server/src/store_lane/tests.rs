@@ -44,14 +44,14 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let mut settings = Options::messages(directory.path());
         options(&mut settings);
-        Self::over(OpenStore::open(&settings).unwrap(), directory)
+        Self::over(OpenStore::open(&settings).unwrap(), directory, Duration::ZERO)
     }
 
-    fn over(open: OpenStore, directory: tempfile::TempDir) -> Self {
+    fn over(open: OpenStore, directory: tempfile::TempDir, interval: Duration) -> Self {
         let mesh = Mesh::new(1).unwrap();
         let inbox = mesh.inbox(SHARD).unwrap();
         let (sender, lane) = StoreLane::new(&mesh);
-        let service = open.serve(lane, Clock::start()).unwrap();
+        let service = open.serve(lane, Clock::start(), interval).unwrap();
         let monitor = service.monitor();
         Self { directory, inbox, sender, service, monitor, answers: Default::default() }
     }
@@ -296,7 +296,7 @@ fn a_shard_that_has_ended_holds_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let (sender, lane) = StoreLane::new(&mesh);
     let open = OpenStore::open(&Options::messages(directory.path())).unwrap();
-    let service = open.serve(lane, Clock::start()).unwrap();
+    let service = open.serve(lane, Clock::start(), Duration::ZERO).unwrap();
     drop(mesh.inbox(SHARD));
     let batch = StoreBatch { requests: vec![StoreRequest::Append(text(0))], bytes: Vec::new() };
     sender.send(StoreMail { shard: SHARD, batch }).unwrap();
@@ -314,7 +314,7 @@ fn a_store_that_cannot_be_opened_is_busy_and_red_until_it_can() {
     lock.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
     let mut open = OpenStore::open(&settings).unwrap();
     let drawn = open.lease_id_blocks(2).unwrap();
-    let mut world = World::over(open, directory);
+    let mut world = World::over(open, directory, Duration::ZERO);
     assert!(!world.monitor.report().reasons(Duration::from_secs(3_600)).is_empty());
     world.append(text(0), b"x");
     assert_eq!(world.answer(), (0, Err(StoreFault::Busy)));
@@ -340,4 +340,23 @@ fn a_store_that_was_never_made_is_refused_at_the_start() {
     let file = directory.path().join("file");
     std::fs::write(&file, "in the way").unwrap();
     assert!(OpenStore::open(&Options::messages(&file)).is_err());
+}
+
+#[test]
+fn what_comes_soon_after_a_commit_shares_the_next_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = OpenStore::open(&Options::messages(directory.path())).unwrap();
+    let mut world = World::over(open, directory, Duration::from_secs(1));
+    for number in 0..11 {
+        world.append(text(number), b"x");
+        if number == 0 {
+            // It waits for nobody.
+            world.check_appended(0, 1);
+        }
+    }
+    for number in 1..11 {
+        world.check_appended(number, u64::from(number) + 1);
+    }
+    let stats = world.monitor.report().stats;
+    assert_eq!((stats.commits, stats.group_high), (2, 10));
 }
