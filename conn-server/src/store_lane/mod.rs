@@ -109,7 +109,9 @@ impl OpenStore {
     }
 
     fn fail(&mut self, error: store::Error) {
-        tracing::error!(%error, "starting without the messages: senders are told to try again");
+        if self.fault.is_none() {
+            tracing::error!(%error, "starting without the messages: senders are told to try again");
+        }
         self.fault = Some(error);
     }
 
