@@ -147,7 +147,7 @@ impl Host {
         match message {
             Message::Mail(batch) => {
                 self.shard.handle_mail(self.now, &batch, &mut self.fx);
-                self.postbox.recycle_mail(batch);
+                self.inbox.mesh().give_back(batch);
             }
             Message::Stored { outcomes, spare } => {
                 for outcome in &outcomes {
@@ -239,7 +239,7 @@ impl Host {
     fn tidy(&mut self, now: chat::Instant) -> Option<chat::Instant> {
         if now.since(self.tidied) >= TIDY_INTERVAL && self.is_untidy() {
             self.tidied = now;
-            let is_freed = self.shard.tidy() | self.postbox.tidy();
+            let is_freed = self.shard.tidy() | self.postbox.tidy(self.inbox.mesh());
             // Once more a while later: peers free this shard's memory too.
             if is_freed || self.has_freed {
                 self.fx.tidy();

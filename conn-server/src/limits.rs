@@ -45,9 +45,9 @@ pub const SPARE_BATCH_BYTES_MAX: usize = 256 * 1024;
 /// How long a shard with unposted mail sleeps at most. Its peer's inbox is full, which lasts about one turn of the peer.
 pub const POST_RETRY: Duration = Duration::from_millis(1);
 
-/// How long memory that a burst needed is kept for the next one: a second, so that steady load never gives back what it
+/// How long memory that a burst needed is kept for the next one: so long that steady load never gives back what it
 /// takes again at once.
-pub const TIDY_INTERVAL: Duration = Duration::from_secs(1);
+pub const TIDY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long accepting pauses after an error that no close of a connection can cure (the system is short of memory or
 /// descriptors). Clients wait in the backlog meanwhile.

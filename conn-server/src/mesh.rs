@@ -21,7 +21,7 @@ use wire::ShardId;
 
 pub(crate) use crate::lane::StoreSender;
 pub use crate::lane::{StoreLane, StoreMail};
-use crate::limits::{INBOX_MESSAGES_MAX, POST_RETRY};
+use crate::limits::{INBOX_MESSAGES_MAX, POST_RETRY, SPARE_BATCH_BYTES_MAX, SPARE_BATCHES_MAX};
 use crate::stats::ShardSnapshot;
 
 /// Where a snapshot goes. Called once, on the shard's thread: it must not block.
@@ -97,6 +97,8 @@ pub enum PostError {
 #[derive(Debug)]
 struct Station {
     inbox: ArrayQueue<Message>,
+    /// Emptied batches on their way back to the shard that sent them.
+    returned: ArrayQueue<MailBatch>,
     /// Answers of the store: never more than the requests that the shard's core has credit for.
     answers: SegQueue<Message>,
     /// Set by the shard before it sleeps, cleared by whoever wakes it.
@@ -136,6 +138,7 @@ impl Mesh {
             .map(|_| {
                 Ok(Station {
                     inbox: ArrayQueue::new(messages),
+                    returned: ArrayQueue::new(SPARE_BATCHES_MAX),
                     answers: SegQueue::new(),
                     is_asleep: CachePadded::new(AtomicBool::new(false)),
                     is_gone: AtomicBool::new(false),
@@ -240,6 +243,20 @@ impl Mesh {
             index,
             order_seen: Order::NONE,
         })
+    }
+
+    /// Gives an emptied batch back to its sender, who will need as many as it sends. What is too many or too large is freed.
+    pub(crate) fn give_back(&self, batch: MailBatch) {
+        if batch.capacity() <= SPARE_BATCH_BYTES_MAX
+            && let Some(station) = self.stations.get(usize::from(batch.from().0))
+        {
+            drop(station.returned.push(batch));
+        }
+    }
+
+    /// A batch that came back to a shard.
+    pub(crate) fn returned(&self, shard: ShardId) -> Option<MailBatch> {
+        self.stations.get(usize::from(shard.0))?.returned.pop()
     }
 
     /// A shard begins to accept at the common port. If a full one stayed there only as the last, it may go now.

@@ -72,9 +72,11 @@ impl Postbox {
         !self.lost.is_empty()
     }
 
-    /// Keeps the memory of mail that has been handled.
-    pub(crate) fn recycle_mail(&mut self, mut batch: MailBatch) {
-        if self.spares.len() < SPARE_BATCHES_MAX && batch.len() <= SPARE_BATCH_BYTES_MAX {
+    /// Takes the batches in that peers have emptied.
+    fn take_back(&mut self, mesh: &Mesh) {
+        while self.spares.len() < SPARE_BATCHES_MAX
+            && let Some(mut batch) = mesh.returned(self.shard)
+        {
             batch.reset(self.shard);
             self.spares.push(batch);
         }
@@ -89,7 +91,8 @@ impl Postbox {
     }
 
     /// Gives the memory of batches back that were not needed since the last call; whether there was any.
-    pub(crate) fn tidy(&mut self) -> bool {
+    pub(crate) fn tidy(&mut self, mesh: &Mesh) -> bool {
+        self.take_back(mesh);
         let excess = self.spares_low;
         self.spares.drain(..excess);
         self.spares_low = self.spares.len();
@@ -101,7 +104,8 @@ impl Postbox {
         self.spares_low > 0
     }
 
-    fn spare(&mut self) -> MailBatch {
+    fn spare(&mut self, mesh: &Mesh) -> MailBatch {
+        self.take_back(mesh);
         let spare = self.spares.pop();
         self.spares_low = self.spares_low.min(self.spares.len());
         spare.unwrap_or_else(|| MailBatch::new(self.shard))
@@ -119,14 +123,14 @@ impl Postbox {
         counters: &mut IoCounters,
     ) {
         if !self.is_kept(peer) {
-            let batch = mem::replace(lane, self.spare());
+            let batch = mem::replace(lane, self.spare(mesh));
             if let Some(batch) = post_batch(mesh, peer, batch, counters) {
                 self.kept_count += 1;
                 self.keep(peer, batch);
             }
             return;
         }
-        self.merge(peer, lane);
+        self.merge(mesh, peer, lane);
         while let Some(batch) = self.kept.get_mut(usize::from(peer.0)).and_then(VecDeque::pop_front)
         {
             if let Some(batch) = post_batch(mesh, peer, batch, counters) {
@@ -145,13 +149,13 @@ impl Postbox {
     }
 
     /// Puts a lane behind what is kept for a peer.
-    fn merge(&mut self, peer: ShardId, lane: &mut MailBatch) {
+    fn merge(&mut self, mesh: &Mesh, peer: ShardId, lane: &mut MailBatch) {
         let kept = self.kept.get_mut(usize::from(peer.0));
         let last = kept.and_then(VecDeque::back_mut);
         match last.filter(|last| last.len() + lane.len() <= KEPT_BATCH_BYTES_MAX) {
             Some(last) => last.merge(lane),
             None => {
-                let batch = mem::replace(lane, self.spare());
+                let batch = mem::replace(lane, self.spare(mesh));
                 if let Some(kept) = self.kept.get_mut(usize::from(peer.0)) {
                     kept.push_back(batch);
                 }

@@ -134,7 +134,7 @@ impl Seat {
             match self.inbox.take() {
                 Some(Message::Mail(batch)) => {
                     self.shard.handle_mail(Now::default(), &batch, &mut self.fx);
-                    self.postbox.recycle_mail(batch);
+                    self.inbox.mesh().give_back(batch);
                 }
                 Some(Message::Open) => self.may_speak = true,
                 Some(other) => panic!("{other:?} is not posted here"),

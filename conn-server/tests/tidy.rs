@@ -22,6 +22,8 @@ const UNSAFE: &[&str] = &[
     "loadgen/src/engine/ring.rs",
     "loadgen/src/engine/rings.rs",
     "loadgen/src/engine/send_pool.rs",
+    "loadgen/src/poller/sockets.rs",
+    "conn-server/tests/stalled_disk/gate.rs",
     "store/tests/power_loss/vfs.rs",
 ];
 

@@ -63,6 +63,18 @@ impl MailBatch {
         self.bytes.len()
     }
 
+    /// Whose it is.
+    #[must_use]
+    pub const fn from(&self) -> ShardId {
+        self.from
+    }
+
+    /// Bytes of mail that fit without another allocation.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Moves all of `later`, of the same sender to the same receiver, behind what is here.
     pub fn merge(&mut self, later: &mut Self) {
         for (credit, more) in self.credit.iter_mut().zip(&mut later.credit) {
