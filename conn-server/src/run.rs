@@ -46,7 +46,9 @@ impl Running {
         let (node, lane) = Node::start(&config)?;
         let handle = node.handle();
         let store = match (open_store, lane) {
-            (Some(store), Some(lane)) => Some(store.serve(lane, handle.clock(), args.commit_interval)?),
+            (Some(store), Some(lane)) => {
+                Some(store.serve(lane, handle.clock(), args.commit_interval)?)
+            }
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => bail!("the store and the shards disagree (a bug)"),
         };

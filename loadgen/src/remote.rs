@@ -85,7 +85,8 @@ pub fn ask(args: &RunArgs) -> Result<Ask, Refusal> {
     let offer = Offer::new(&args.load, 0)?;
     let target = args.target.as_deref().and_then(|target| target.rsplit_once(':'));
     let host = target.map(|(host, _)| host).or_else(|| args.gateway.as_ref()?.host());
-    let is_here = host.and_then(|host| host.parse::<IpAddr>().ok()).is_some_and(|ip| ip.is_loopback());
+    let is_here =
+        host.and_then(|host| host.parse::<IpAddr>().ok()).is_some_and(|ip| ip.is_loopback());
     Ok(validate::remote(&offer, &args.source, is_here))
 }
 

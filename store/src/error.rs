@@ -87,7 +87,9 @@ const fn classify(code: ErrorCode) -> Class {
             Class::Busy("another connection holds the file: end whatever has it open")
         }
         ErrorCode::DiskFull => Class::Busy("make room, or raise the byte limit of the file"),
-        ErrorCode::SystemIoFailure => Class::Busy("look whether the disk is full, at the kernel log, and at the disk's health"),
+        ErrorCode::SystemIoFailure => Class::Busy(
+            "look whether the disk is full, at the kernel log, and at the disk's health",
+        ),
         ErrorCode::OutOfMemory => Class::Busy("free memory"),
         ErrorCode::OperationInterrupted
         | ErrorCode::OperationAborted

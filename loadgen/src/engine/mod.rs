@@ -6,8 +6,8 @@
 //!
 //! Invariant: a connection is dialled again only after every operation of its last life has completed.
 
-mod churn;
 mod beats;
+mod churn;
 mod clock;
 mod conn;
 mod dial;
