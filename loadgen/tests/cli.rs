@@ -34,6 +34,40 @@ fn overload_must_be_asked_for() {
 }
 
 #[test]
+fn what_cannot_fit_is_refused_before_anything_starts_and_validate_shows_why() {
+    // Ten million connections need some ninety gigabytes and more shards than there may be.
+    let many = ["--connections", "10000000", "--login", "direct", "--store", "memory"];
+    let local: Vec<&str> = ["local"].iter().chain(&many).copied().collect();
+    refused(&local, 2, "fit");
+    let far = ["run", "--target", "10.0.0.1:1", "--token-key", "none", "--connections", "9000000"];
+    refused(&far, 2, "ports");
+    let shown = loadgen(&[
+        "validate",
+        "run",
+        "--target",
+        "10.0.0.1:1",
+        "--token-key",
+        "none",
+        "--connections",
+        "9000000",
+    ]);
+    assert_eq!(shown.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(text.contains("NO  ports") && text.contains("--source"), "{text}");
+}
+
+#[test]
+fn validate_of_a_small_run_is_content_and_starts_nothing() {
+    let shown =
+        loadgen(&["validate", "--connections", "100", "--login", "direct", "--store", "memory"]);
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert_eq!(shown.status.code(), Some(0), "{text}");
+    for part in ["100 connections, node and generator", "together", "ok  memory", "ok  ports"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+}
+
+#[test]
 fn a_store_in_memory_cannot_commit() {
     refused(&["local", "--store", "memory", "--durability", "commit"], 2, "--store sqlite");
 }

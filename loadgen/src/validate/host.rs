@@ -60,7 +60,10 @@ fn tracked_left() -> Option<u64> {
     let value = |name: &str| -> Option<u64> {
         fs::read_to_string(format!("/proc/sys/net/netfilter/{name}")).ok()?.trim().parse().ok()
     };
-    Some(value("nf_conntrack_max")?.saturating_sub(value("nf_conntrack_count")?))
+    // Where the kernel tracks, it knows the connections that are open now. Where it knows none, the limit binds nobody: no
+    // rule of this network namespace asks for tracking.
+    let tracked = value("nf_conntrack_count").filter(|tracked| *tracked > 0)?;
+    Some(value("nf_conntrack_max")?.saturating_sub(tracked))
 }
 
 /// The least of what the cgroup of this process and those above it still have, of either version.
