@@ -130,6 +130,12 @@ impl Session {
         self.book.as_ref().map(|book| book.counters).unwrap_or_default()
     }
 
+    /// How often the node wants a heartbeat, as the welcome told; zero before it, or if the node wants none.
+    #[must_use]
+    pub const fn heartbeat_interval_ms(&self) -> u32 {
+        self.heartbeat_interval_ms
+    }
+
     /// When the next heartbeat is due: an interval after the last command. `None` unless the session is open.
     #[must_use]
     pub const fn heartbeat_due_ms(&self) -> Option<u64> {

@@ -64,6 +64,13 @@ impl BeatLog {
     }
 }
 
+/// The last moment of a rhythm that has come: at `first_ms`, and then once an interval.
+fn rhythm(first_ms: u32, interval_ms: u64, now_ms: u64) -> u64 {
+    let first_ms = u64::from(first_ms);
+    let rounds = now_ms.saturating_sub(first_ms).checked_div(interval_ms).unwrap_or(0);
+    first_ms + rounds * interval_ms
+}
+
 /// Milliseconds of a run, of which there are at most days.
 const fn millis(ns: u64) -> u32 {
     (ns / 1_000_000) as u32
@@ -110,24 +117,43 @@ impl Engine<'_> {
                 self.fail(index, &Reason::Silent, now_ns)?;
                 continue;
             }
-            let is_first = !std::mem::replace(&mut conn.has_beaten, true);
-            let due_ms = conn.session.heartbeat_due_ms().filter(|due_ms| *due_ms <= now_ms);
-            if is_first || due_ms.is_some() {
-                let mut writer = Writer { pool: &mut self.pool, out: &mut conn.out };
-                let is_sent = conn.session.heartbeat(now_ms, &mut writer);
-                self.tally.heartbeats += u64::from(is_sent);
-                // While one is not answered, what counts is how late that is.
-                if !std::mem::replace(&mut conn.is_beating, true) && !is_first {
-                    conn.beat_due_ms = due_ms.unwrap_or(now_ms) as u32;
-                }
-            }
-            if let Some(due_ms) = conn.session.heartbeat_due_ms() {
-                self.wheel.insert(index, due_ms);
-            }
-            self.list(index);
+            self.beat_one(index, now_ms);
         }
         self.found = found;
         Ok(())
+    }
+
+    /// A connection's turn in the wheel has come: its heartbeat, unless something else was sent since the last.
+    ///
+    /// Heartbeats keep their rhythm: the next is due an interval after the last was *due*. Counted from the sending, a
+    /// stall of this machine would leave everybody beating in one moment, for ever.
+    fn beat_one(&mut self, index: u32, now_ms: u64) {
+        let conn = &mut self.conns[index as usize];
+        let interval_ms = u64::from(conn.session.heartbeat_interval_ms());
+        let Some(due_ms) = conn.session.heartbeat_due_ms() else { return };
+        let is_first = !std::mem::replace(&mut conn.has_beaten, true);
+        let has_spoken = due_ms - interval_ms != u64::from(conn.beat_sent_ms);
+        if !is_first && has_spoken && due_ms > now_ms {
+            if !conn.is_beating {
+                conn.beat_due_ms = (due_ms - interval_ms) as u32;
+            }
+            self.wheel.insert(index, due_ms);
+            return;
+        }
+        let due_ms = rhythm(conn.beat_due_ms, interval_ms, now_ms);
+        // The wheel may find somebody early whose due is beyond its reach.
+        if is_first || due_ms > u64::from(conn.beat_due_ms) {
+            let mut writer = Writer { pool: &mut self.pool, out: &mut conn.out };
+            let is_sent = conn.session.heartbeat(now_ms, &mut writer);
+            self.tally.heartbeats += u64::from(is_sent);
+            conn.beat_sent_ms = now_ms as u32;
+            // While one is not answered, what counts is how late that is.
+            if !std::mem::replace(&mut conn.is_beating, true) {
+                conn.beat_due_ms = due_ms as u32;
+            }
+        }
+        self.wheel.insert(index, due_ms + interval_ms);
+        self.list(index);
     }
 
     /// The node has answered a heartbeat.
@@ -169,6 +195,15 @@ mod tests {
         assert_eq!((ramp.len(), hold.len()), (2, 1));
         assert!(ramp.equivalent(ramp.max(), 3 * S));
         assert!(hold.equivalent(hold.max(), 2_000_000));
+    }
+
+    #[test]
+    fn a_late_heartbeat_does_not_shift_those_after_it() {
+        assert_eq!(rhythm(500, 1_000, 400), 500);
+        assert_eq!(rhythm(500, 1_000, 1_499), 500);
+        assert_eq!(rhythm(500, 1_000, 1_500), 1_500);
+        assert_eq!(rhythm(500, 1_000, 4_400), 3_500);
+        assert_eq!(rhythm(500, 0, 4_400), 500);
     }
 
     #[test]

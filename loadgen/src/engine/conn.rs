@@ -57,8 +57,10 @@ pub(super) struct Conn {
     /// Operations that will still complete.
     pub(super) ops: u8,
     pub(super) login_attempts: u8,
-    /// When its last heartbeat was due, or its next is, in milliseconds: before its first it is a moment drawn at random.
+    /// When its last heartbeat was due, or its first is, in milliseconds.
     pub(super) beat_due_ms: u32,
+    /// When its last heartbeat was sent.
+    pub(super) beat_sent_ms: u32,
     /// Whether that heartbeat is sent and not answered.
     pub(super) is_beating: bool,
     /// Whether a receive is in flight, or a poll for bytes.
@@ -93,6 +95,7 @@ impl Conn {
             ops: 0,
             login_attempts: 0,
             beat_due_ms: 0,
+            beat_sent_ms: 0,
             is_beating: false,
             is_receiving: false,
             is_reading: false,

@@ -149,6 +149,13 @@ impl Half {
         }
     }
 
+    pub(super) const fn heartbeat_interval_ms(&self) -> u32 {
+        match self {
+            Self::Chat(session) => session.heartbeat_interval_ms(),
+            Self::Raw(_) => 0,
+        }
+    }
+
     pub(super) const fn is_silent(&self, now_ms: u64) -> bool {
         match self {
             Self::Chat(session) => session.is_silent(now_ms),

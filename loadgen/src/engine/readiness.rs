@@ -14,6 +14,9 @@ use super::ring::{BUFFER_GROUP, Completion};
 use super::tally::Reason;
 use super::token::Op;
 
+/// What a poll says besides bytes: the peer has finished, or the connection broke.
+const ENDS: i32 = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) as i32;
+
 impl Engine<'_> {
     /// The poll of a connection says that there are bytes, or its end.
     pub(super) fn on_polled(
@@ -34,7 +37,11 @@ impl Engine<'_> {
         if !is_armed {
             self.arm(index)?;
         }
-        self.read(index)
+        self.read(index)?;
+        // The end came together with the last bytes, and will not be reported again.
+        let has_ended = completion.result & ENDS != 0;
+        self.conns[index as usize].is_readable |= has_ended;
+        Ok(())
     }
 
     /// Fetches what is there, without waiting.
@@ -45,7 +52,6 @@ impl Engine<'_> {
             conn.is_readable = true;
             return Ok(());
         }
-        conn.is_readable = false;
         let fd = types::Fixed(self.rings.slot(index));
         let receive = opcode::Recv::new(fd, null_mut(), buffer_bytes as u32);
         let receive = receive.buf_group(BUFFER_GROUP).flags(libc::MSG_DONTWAIT).build();
@@ -63,11 +69,12 @@ impl Engine<'_> {
         self.conns[index as usize].is_reading = false;
         self.hear(ring, index, completion, now_ns)?;
         let (_, buffer_bytes) = self.rings.ring(ring).buffers();
-        let conn = &self.conns[index as usize];
-        let is_readable = conn.is_readable;
+        let conn = &mut self.conns[index as usize];
         if !conn.state.is_open() {
             return Ok(());
         }
+        let has_read = completion.result != -libc::ENOBUFS;
+        let is_readable = has_read && std::mem::take(&mut conn.is_readable);
         match completion.result {
             0 => self.fail(index, &Reason::Eof, now_ns),
             error if error == -libc::ENOBUFS => {

@@ -64,6 +64,14 @@ impl Sizes {
             (SUBMISSIONS_MIN, COMPLETIONS_MIN, RECV_BUFFERS_MIN);
         Self { submissions, completions, buffers, buffer_bytes }
     }
+
+    /// Memory of a ring: submissions, completions, buffers.
+    #[cfg(test)]
+    pub(super) const fn bytes(self) -> usize {
+        self.submissions as usize * 64
+            + self.completions as usize * 16
+            + self.buffers as usize * self.buffer_bytes
+    }
 }
 
 pub(super) struct Ring {
