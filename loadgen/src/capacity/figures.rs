@@ -90,19 +90,22 @@ pub struct IdleFigures {
 }
 
 /// The way down.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TeardownFigures {
     /// From the first logout to the last goodbye.
     pub goodbyes_s: f64,
     /// From the first logout until the engine had closed everything.
     pub closed_s: Option<f64>,
-    /// From the first logout until the kernel's memory was within 5 % of what it was before; missing if it never was, or
-    /// never grew by much.
+    /// From the first logout until 95 % of what the kernel's memory had grown by were back; missing if that never came, or
+    /// it never grew by much.
     pub kernel_back_s: Option<f64>,
     /// What the kernel's memory was above its beginning at last, as a share of that; below zero if it was less.
     pub kernel_residue: Option<f64>,
     /// The same as a share of what it had grown by.
     pub kernel_residue_of_growth: Option<f64>,
+    /// The slab caches that were above their beginning at last by a megabyte and more, with how much: which of them are
+    /// connections', and which are files' of other processes. Needs root.
+    pub kernel_residue_caches_bytes: BTreeMap<String, u64>,
 }
 
 impl CapacityFigures {
@@ -238,6 +241,13 @@ fn teardown(marks: &Marks, outcome: &Outcome) -> TeardownFigures {
         kernel_back_s: marks.back.map(|back| back.as_secs_f64()),
         kernel_residue: left.zip(before).map(|(left, before)| left / before),
         kernel_residue_of_growth: left.zip(grown).map(|(left, grown)| left / grown),
+        kernel_residue_caches_bytes: kernel(&marks.before)
+            .zip(kernel(&marks.after))
+            .map(|(before, after)| before.grown_caches(after, CACHES_SHOWN))
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|(_, bytes)| *bytes >= 1 << 20)
+            .collect(),
     }
 }
 

@@ -21,7 +21,8 @@ const BACK_MAX: Duration = Duration::from_secs(75);
 const BACK_LOOK: Duration = Duration::from_millis(250);
 /// What has to have grown for its return to be waited for: less says nothing on a machine where others work too.
 const BACK_BYTES_MIN: u64 = 256 * 1024 * 1024;
-/// What may be left of the kernel's memory, as a share of what it was before.
+/// What may be left of what the kernel's memory grew by. A share of what it was before would be mostly about the caches of
+/// files, which other processes fill meanwhile; it is reported beside.
 pub(crate) const BACK_SHARE_MAX: f64 = 0.05;
 
 /// Both processes and the kernel at one moment.
@@ -136,6 +137,6 @@ impl CapacityWatch {
         let of = |mark: &Option<Mark>| Some(mark.as_ref()?.kernel.as_ref().ok()?.total_bytes());
         let (before, full) = (of(&self.marks.before)?, of(&self.marks.full)?);
         let has_grown = full.saturating_sub(before) >= BACK_BYTES_MIN;
-        has_grown.then_some(before + (before as f64 * BACK_SHARE_MAX) as u64)
+        has_grown.then_some(before + ((full - before) as f64 * BACK_SHARE_MAX) as u64)
     }
 }

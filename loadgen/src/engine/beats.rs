@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 
 use super::Engine;
 use super::conn::State;
-use super::limits::{BEAT_LATE_MS, LEAVING_MAX};
+use super::limits::{BEAT_LATE_MS, BEATS_PER_TURN, LEAVING_MAX};
 use super::send_pool::Writer;
 use super::tally::Reason;
 use crate::outcome::Beats;
@@ -91,15 +91,14 @@ impl Engine<'_> {
         }
     }
 
-    /// Sends the heartbeats that are due.
+    /// Sends the heartbeats that are due, a bounded number of them.
     pub(super) fn beat(&mut self, now_ns: u64) -> io::Result<()> {
         let now_ms = now_ns / 1_000_000;
-        if self.wheel.next_ms().is_none_or(|next_ms| now_ms < next_ms) {
-            return Ok(());
+        if self.found.is_empty() && self.wheel.next_ms().is_some_and(|next_ms| next_ms <= now_ms) {
+            self.wheel.turn(now_ms, &mut self.found);
         }
-        let mut found = std::mem::take(&mut self.found);
-        self.wheel.turn(now_ms, &mut found);
-        for index in found.drain(..) {
+        for _ in 0..BEATS_PER_TURN {
+            let Some(index) = self.found.pop() else { break };
             let conn = &mut self.conns[index as usize];
             if conn.state != State::Ready {
                 continue; // It goes in again when it is back.
@@ -119,7 +118,6 @@ impl Engine<'_> {
             }
             self.beat_one(index, now_ms);
         }
-        self.found = found;
         Ok(())
     }
 

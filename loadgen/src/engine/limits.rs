@@ -121,11 +121,15 @@ pub(super) const REASONS_MAX: usize = 64;
 /// A heartbeat whose answer is later than this when the logouts begin counts as not answered.
 pub(super) const BEAT_LATE_MS: u32 = 1_000;
 
+/// Heartbeats that are sent in a turn: with a million connections some hundreds are due in each tick of the wheel, and a
+/// message that is due must not wait for all of them.
+pub(super) const BEATS_PER_TURN: usize = 32;
+
 /// Slots of the heartbeat wheel: with [`WHEEL_TICK_MS`] it reaches 65 s ahead; later dues go round again.
-pub(super) const WHEEL_SLOTS: usize = 1_024;
+pub(super) const WHEEL_SLOTS: usize = 4_096;
 
 /// Milliseconds between two slots of the wheel: a heartbeat may be this late, out of many seconds.
-pub(super) const WHEEL_TICK_MS: u64 = 64;
+pub(super) const WHEEL_TICK_MS: u64 = 16;
 
 const _: () = assert!(COMPLETIONS > RECV_BUFFERS as u32 + CONNS_PER_RING_MAX / 2);
 const _: () = assert!(COMPLETIONS_MIN > RECV_BUFFERS_MIN as u32 + CONNS_PER_RING_MAX / 3);

@@ -206,6 +206,7 @@ struct Engine<'a> {
     beats: BeatLog,
     // Reused, so that nothing is allocated per message.
     reaped: Vec<Completion>,
+    /// Connections that the wheel has found and whose heartbeats are not sent yet.
     found: Vec<u32>,
     told: Told,
     body: Vec<u8>,

@@ -49,7 +49,8 @@ impl Engine<'_> {
     /// Submits what is queued, waits for completions if there is time, and handles them.
     fn exchange(&mut self, is_eager: bool, due_ns: Option<u64>, wake_ns: u64) -> io::Result<()> {
         let now_ns = self.clock.now_ns();
-        let has_work = is_eager || self.rings.has_completions() || !self.to_flush.is_empty();
+        let has_more = !self.to_flush.is_empty() || !self.found.is_empty();
+        let has_work = is_eager || has_more || self.rings.has_completions();
         let sleep_ns = if has_work { 0 } else { self.sleep_ns(now_ns, due_ns, wake_ns) };
         if sleep_ns > 0 {
             self.rings.submit_and_wait(Duration::from_nanos(sleep_ns))?;
