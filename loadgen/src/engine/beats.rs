@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 
 use super::Engine;
 use super::conn::State;
-use super::limits::{BEAT_LATE_MS, BEATS_PER_TURN, LEAVING_MAX};
+use super::limits::{BEAT_LATE_MS, BEATS_PER_CLOCK, LEAVING_MAX};
 use super::send_pool::Writer;
 use super::tally::Reason;
 use crate::outcome::Beats;
@@ -91,13 +91,18 @@ impl Engine<'_> {
         }
     }
 
-    /// Sends the heartbeats that are due, a bounded number of them.
+    /// Sends the heartbeats that are due, until a message is.
     pub(super) fn beat(&mut self, now_ns: u64) -> io::Result<()> {
         let now_ms = now_ns / 1_000_000;
         if self.found.is_empty() && self.wheel.next_ms().is_some_and(|next_ms| next_ms <= now_ms) {
             self.wheel.turn(now_ms, &mut self.found);
         }
-        for _ in 0..BEATS_PER_TURN {
+        for count in 1.. {
+            let is_interrupted = count % BEATS_PER_CLOCK == 0
+                && self.speech.next_due_ns().is_some_and(|due_ns| due_ns <= self.clock.now_ns());
+            if is_interrupted {
+                break;
+            }
             let Some(index) = self.found.pop() else { break };
             let conn = &mut self.conns[index as usize];
             if conn.state != State::Ready {

@@ -121,9 +121,9 @@ pub(super) const REASONS_MAX: usize = 64;
 /// A heartbeat whose answer is later than this when the logouts begin counts as not answered.
 pub(super) const BEAT_LATE_MS: u32 = 1_000;
 
-/// Heartbeats that are sent in a turn: with a million connections some hundreds are due in each tick of the wheel, and a
-/// message that is due must not wait for all of them.
-pub(super) const BEATS_PER_TURN: usize = 32;
+/// Heartbeats that are sent before it is looked whether a message is due: with a million connections hundreds are due in
+/// each tick of the wheel, and a message must not wait for all of them.
+pub(super) const BEATS_PER_CLOCK: usize = 32;
 
 /// Slots of the heartbeat wheel: with [`WHEEL_TICK_MS`] it reaches 65 s ahead; later dues go round again.
 pub(super) const WHEEL_SLOTS: usize = 4_096;
