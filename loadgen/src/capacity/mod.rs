@@ -136,7 +136,8 @@ impl CapacityWatch {
     fn goal_bytes(&self) -> Option<u64> {
         let of = |mark: &Option<Mark>| Some(mark.as_ref()?.kernel.as_ref().ok()?.total_bytes());
         let (before, full) = (of(&self.marks.before)?, of(&self.marks.full)?);
-        let has_grown = full.saturating_sub(before) >= BACK_BYTES_MIN;
-        has_grown.then_some(before + ((full - before) as f64 * BACK_SHARE_MAX) as u64)
+        let grown = full.saturating_sub(before);
+        let may_stay = (grown as f64 * BACK_SHARE_MAX) as u64;
+        (grown >= BACK_BYTES_MIN).then_some(before + may_stay)
     }
 }
