@@ -375,6 +375,12 @@ impl Shard {
     ) {
         let Asker { origin, correlation, client_message_id, .. } = asker;
         let ack = Ack { origin, correlation, conversation, seq, message_id, client_message_id };
+        let (shard, key) = origin.parts();
+        if shard == self.config.shard {
+            // The most frequent answer: not worth being mail first.
+            self.on_ack(now, key, ack, fx);
+            return;
+        }
         self.mail_conn(now, Mail::Ack(ack), origin, fx);
     }
 
@@ -386,11 +392,13 @@ impl Shard {
         self.mail_conn(now, Mail::Refuse(refusal), origin, fx);
     }
 
+    #[inline]
     pub(crate) fn on_ack(&mut self, now: Now, key: ConnKey, ack: Ack, fx: &mut Effects) {
         self.counters.acked += 1;
         let Ack { conversation, seq, message_id, client_message_id, .. } = ack;
         let acked = Acked { conversation, seq, message_id, client_message_id };
-        self.send(now, key, ack.correlation, Event::Acked(acked), fx);
+        let message = Message::Event(Event::Acked(acked));
+        self.send_message(now, key, ack.correlation, &message, fx);
         self.answered(now, key, fx);
     }
 

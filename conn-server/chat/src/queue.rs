@@ -88,9 +88,20 @@ impl Shard {
         event: Event<'_>,
         fx: &mut Effects,
     ) {
-        let message = Message::Event(event);
-        if self.pack(key, correlation, &message).is_none()
-            && let Some(frame) = self.pool.encode_pack(&message, correlation, self.behind)
+        self.send_message(now, key, correlation, &Message::Event(event), fx);
+    }
+
+    /// The same, of what its maker has in place: where it is frequent, moving it about costs more than encoding it.
+    pub(crate) fn send_message(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        message: &Message<'_>,
+        fx: &mut Effects,
+    ) {
+        if self.pack(key, correlation, message).is_none()
+            && let Some(frame) = self.pool.encode_pack(message, correlation, self.behind)
         {
             self.push(now, key, frame, fx);
         }

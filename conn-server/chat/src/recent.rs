@@ -3,14 +3,15 @@
 //!
 //! Two rings of fixed size, taken at the start: `RECENT_MAX` messages, and `history_bytes_max` bytes of frames. The oldest
 //! make room for the newest. Invariants: a message's number is its place in the first ring, modulo its size; a
-//! conversation's messages are linked from its last one backwards.
+//! conversation's messages are linked from its last one backwards, and so are those of a bucket (hash chains as in
+//! DEFLATE's match finder): a link out of the ring's reach ends its chain, so nothing is ever unlinked.
 
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 use wire::{ClientMessageId, ConversationId, MessageId, Seq, UserId};
 
 use crate::counters::Counters;
@@ -42,11 +43,42 @@ struct Entry {
     frame_len: u32,
     /// Where its frame was written, in units of `FRAME_ALIGN` since the start of the shard, wrapping.
     frame_at: u32,
-    /// How many messages ago its conversation's message before was; zero if there is none in reach.
-    before: u32,
+    /// How many messages ago its conversation's message before was.
+    before: Ago,
+    /// How many messages ago its bucket's message before was.
+    older: Ago,
 }
 
 const _: () = assert!(size_of::<Entry>() == 64);
+
+/// How many messages ago one was, on the way to the one before it; zero if that is out of the ring's reach.
+#[derive(Clone, Copy, Debug)]
+struct Ago(u16);
+
+const _: () = assert!(RECENT_MAX <= u16::MAX as usize);
+
+impl Ago {
+    const NEVER: Self = Self(0);
+
+    /// From one message's number back to an older one's, or to none, which is zero.
+    fn between(number: u64, older: u64) -> Self {
+        let reach = number.checked_sub(older).filter(|_| older > 0);
+        Self(reach.and_then(|reach| u16::try_from(reach).ok()).unwrap_or(0))
+    }
+
+    /// The older one's number; zero if there is none.
+    fn before(self, number: u64) -> u64 {
+        if self.0 == 0 { 0 } else { number - u64::from(self.0) }
+    }
+}
+
+/// Client message ids of one sender that differ only in the bits below share a cache line of buckets: clients count up.
+const BUCKET_RUN_BITS: u32 = 4;
+
+/// Four for each message, so that most messages are alone in theirs.
+const BUCKETS: usize = RECENT_MAX * 4;
+
+const _: () = assert!(BUCKETS.is_power_of_two());
 
 /// Frames begin at multiples of this in their ring.
 const FRAME_ALIGN: usize = 8;
@@ -61,7 +93,8 @@ impl Entry {
         body_hash: 0,
         frame_len: 0,
         frame_at: 0,
-        before: 0,
+        before: Ago::NEVER,
+        older: Ago::NEVER,
     };
 
     const fn message(&self) -> Remembered {
@@ -80,7 +113,8 @@ pub(crate) struct Recent {
     entries: Vec<Entry>,
     /// Number of the next message; numbers start at 1.
     next: u64,
-    by_client_id: HashTable<u32>,
+    /// Each bucket's newest message: the low half of its number.
+    buckets: Box<[u32]>,
     hasher: DefaultHashBuilder,
     frames: Box<[u8]>,
     /// Bytes of frames written since the start of the shard.
@@ -89,15 +123,24 @@ pub(crate) struct Recent {
     first_with_frame: u64,
 }
 
-/// A fingerprint of a text, eight bytes at a time: FNV-1a's shape over words. Only ever compared with that of another
-/// text under the same client message id of the same sender, so nobody but that sender gains by a collision.
+/// A fingerprint of a text: FNV-1a's shape over words, in four lanes that do not wait for each other. Only ever compared
+/// with that of another text under the same client message id of the same sender, so nobody but that sender gains by a
+/// collision.
 pub(crate) fn body_hash(body: &[u8]) -> u32 {
     const PRIME: u64 = 0x0100_0000_01b3;
-    let (words, rest) = body.as_chunks::<8>();
     let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(PRIME).rotate_left(29);
-    let hash =
-        words.iter().fold(body.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    let hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
+    let (blocks, rest) = body.as_chunks::<32>();
+    let mut lanes = [body.len() as u64, 1, 2, 3];
+    for block in blocks {
+        let (words, _) = block.as_chunks::<8>();
+        for (lane, word) in lanes.iter_mut().zip(words) {
+            *lane = mix(*lane, u64::from_le_bytes(*word));
+        }
+    }
+    let (words, bytes) = rest.as_chunks::<8>();
+    let hash = lanes.into_iter().fold(0, mix);
+    let hash = words.iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    let hash = bytes.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
     #[allow(clippy::cast_possible_truncation, reason = "the halves are folded together")]
     let folded = (hash ^ (hash >> 32)) as u32;
     folded
@@ -112,30 +155,27 @@ const fn place_of(number: u64) -> u32 {
 impl Recent {
     /// One that remembers nothing, for durability `commit`: the store knows.
     pub(crate) fn none() -> Self {
-        Self::with(Vec::new(), HashTable::new(), 0)
+        Self::with(Vec::new(), 0, 0)
     }
 
     /// One that remembers, with all of its memory taken now and touched, so that load does not make the node grow.
     /// `history_bytes` is rounded down to a power of two; zero keeps no frames.
     pub(crate) fn new(history_bytes: usize) -> Self {
-        let mut table = HashTable::with_capacity(RECENT_MAX);
-        for place in 0..place_of(RECENT_MAX as u64 - 1) {
-            table.insert_unique(u64::from(place) << 7, place, |place| u64::from(*place) << 7);
-        }
-        table.clear();
         // Not zeros: the allocator would hand out pages that are not there yet.
         let entries = vec![Entry { frame_len: 1, ..Entry::BLANK }; RECENT_MAX];
-        let mut recent = Self::with(entries, table, history_bytes);
+        let mut recent = Self::with(entries, BUCKETS, history_bytes);
+        recent.buckets.fill(1);
+        recent.buckets.fill(0);
         recent.frames.fill(1);
         recent
     }
 
-    fn with(entries: Vec<Entry>, by_client_id: HashTable<u32>, history_bytes: usize) -> Self {
+    fn with(entries: Vec<Entry>, buckets: usize, history_bytes: usize) -> Self {
         let history_bytes = history_bytes.checked_ilog2().map_or(0, |bits| 1 << bits);
         Self {
             entries,
             next: 1,
-            by_client_id,
+            buckets: vec![0; buckets].into_boxed_slice(),
             hasher: DefaultHashBuilder::default(),
             frames: vec![0; history_bytes].into_boxed_slice(),
             written: 0,
@@ -153,12 +193,32 @@ impl Recent {
         self.entries.get(place_of(number) as usize).filter(|_| number > 0 && is_there)
     }
 
+    /// The bucket of a sender's client message id.
+    #[allow(clippy::cast_possible_truncation, reason = "the bucket's bits are the lowest")]
+    fn bucket(&self, (from, id): (u64, u64)) -> usize {
+        let run = self.hasher.hash_one((from, id >> BUCKET_RUN_BITS)) << BUCKET_RUN_BITS;
+        let step = id & ((1 << BUCKET_RUN_BITS) - 1);
+        (run | step) as usize & (BUCKETS - 1)
+    }
+
+    /// The number of a bucket's newest message; zero if there is none in reach.
+    #[allow(clippy::cast_possible_truncation, reason = "the low half is what a bucket keeps")]
+    fn newest_of(&self, bucket: usize) -> u64 {
+        let ago = (self.next as u32).wrapping_sub(self.buckets.get(bucket).copied().unwrap_or(0));
+        if ago as usize > RECENT_MAX { 0 } else { self.next.saturating_sub(ago.into()) }
+    }
+
     /// The message that this sender sent under this id, if it is remembered.
     pub(crate) fn find(&self, from: UserId, id: ClientMessageId) -> Option<Remembered> {
         let key = (from.0, id.0);
-        let is_it = |place: &u32| self.entries.get(*place as usize).is_some_and(|e| e.key() == key);
-        let place = *self.by_client_id.find(self.hasher.hash_one(key), is_it)?;
-        self.entries.get(place as usize).map(Entry::message)
+        let mut number = self.newest_of(self.bucket(key));
+        while let Some(entry) = self.entry(number) {
+            if entry.key() == key {
+                return Some(entry.message());
+            }
+            number = entry.older.before(number);
+        }
+        None
     }
 
     /// Remembers a message, and its frame if frames are kept. `before` is the number of its conversation's message
@@ -170,12 +230,11 @@ impl Recent {
         frame: &[u8],
         counters: &mut Counters,
     ) {
-        let place = place_of(self.next);
-        self.forget(place);
+        let number = self.next;
         let (frame_at, frame_len) = self.keep(frame);
-        let ago = if before == 0 { 0 } else { u32::try_from(self.next - before).unwrap_or(0) };
         let Remembered { conversation, from, client_message_id, seq, message_id, body_hash } =
             message;
+        let bucket = self.bucket((from.0, client_message_id.0));
         let entry = Entry {
             conversation,
             from,
@@ -185,26 +244,19 @@ impl Recent {
             body_hash,
             frame_len,
             frame_at,
-            before: ago,
+            before: Ago::between(number, before),
+            older: Ago::between(number, self.newest_of(bucket)),
         };
-        let Self { by_client_id, entries, hasher, .. } = self;
-        by_client_id.insert_unique(hasher.hash_one(entry.key()), place, |place| {
-            entries.get(*place as usize).map_or(0, |entry| hasher.hash_one(entry.key()))
-        });
-        if let Some(slot) = entries.get_mut(place as usize) {
+        if let Some(slot) = self.entries.get_mut(place_of(number) as usize) {
             *slot = entry;
+        }
+        if let Some(newest) = self.buckets.get_mut(bucket) {
+            #[allow(clippy::cast_possible_truncation, reason = "the low half is what is kept")]
+            let low = number as u32;
+            *newest = low;
         }
         self.next += 1;
         self.count_evicted(counters);
-    }
-
-    /// Takes the message that is in a place out of the table.
-    fn forget(&mut self, place: u32) {
-        let Some(entry) = self.entries.get(place as usize) else { return };
-        let hash = self.hasher.hash_one(entry.key());
-        if let Ok(old) = self.by_client_id.find_entry(hash, |other| *other == place) {
-            old.remove();
-        }
     }
 
     /// Writes a frame into the ring of frames, in one piece; where, as in an entry, and how long.
@@ -262,7 +314,7 @@ impl Recent {
                 break;
             }
             found.push(number);
-            number = if entry.before == 0 { 0 } else { number - u64::from(entry.before) };
+            number = entry.before.before(number);
         }
         found.reverse();
         let is_complete = found.len() <= limit;
@@ -274,5 +326,67 @@ impl Recent {
     pub(crate) fn text(&self, number: u64) -> Option<(Seq, &[u8])> {
         let entry = self.entry(number)?;
         Some((entry.seq, self.frame(entry)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::VecDeque;
+
+    fn message(from: u64, id: u64, seq: u64) -> Remembered {
+        Remembered {
+            conversation: ConversationId { first: from, second: 7 },
+            from: UserId(from),
+            client_message_id: ClientMessageId(id),
+            seq: Seq(seq),
+            message_id: MessageId(seq),
+            body_hash: 0,
+        }
+    }
+
+    #[test]
+    fn the_newest_messages_are_found_and_no_others() {
+        let mut recent = Recent::new(0);
+        let mut model = VecDeque::new();
+        let mut counters = Counters::default();
+        let mut random = 1u64;
+        for seq in 1..=3 * RECENT_MAX as u64 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            // Some count up, one takes steps that fill few buckets, one has ids of no order.
+            let (from, id) = match random >> 62 {
+                0 => (random >> 32 & 15, seq),
+                1 => (99, seq << 4),
+                2 => (98, seq << 40),
+                _ => (97, random | 1 << 63),
+            };
+            assert!(recent.find(UserId(from), ClientMessageId(id)).is_none(), "{seq}");
+            recent.remember(message(from, id, seq), 0, &[], &mut counters);
+            model.push_back((from, id, seq));
+            if model.len() > RECENT_MAX {
+                let (from, id, seq) = model.pop_front().unwrap();
+                assert!(recent.find(UserId(from), ClientMessageId(id)).is_none(), "{seq}");
+            }
+            let (from, id, seq) = model[(random >> 20) as usize % model.len()];
+            let found = recent.find(UserId(from), ClientMessageId(id)).unwrap();
+            assert_eq!(found.seq.0, seq);
+        }
+        for (from, id, seq) in model {
+            assert_eq!(recent.find(UserId(from), ClientMessageId(id)).unwrap().seq.0, seq);
+        }
+    }
+
+    #[test]
+    fn texts_that_differ_in_one_byte_have_different_fingerprints() {
+        let body: Vec<u8> = (0..100).collect();
+        for len in 0..body.len() {
+            let whole = body_hash(&body[..len]);
+            assert_ne!(whole, body_hash(&body[..=len]));
+            for at in 0..len {
+                let mut other = body[..len].to_vec();
+                other[at] ^= 1;
+                assert_ne!(whole, body_hash(&other), "{len} {at}");
+            }
+        }
     }
 }
