@@ -295,33 +295,33 @@ impl FramePool {
         message: &Message<'_>,
         correlation: u64,
     ) -> Option<usize> {
-        let len = u32::try_from(message.encoded_len()).ok()?;
-        let meta = self.classes.get_mut(frame.class())?.meta(frame.index())?;
-        let start = meta.len;
-        if meta.count != 1 || frame.charge() - start < len {
-            return None;
-        }
-        meta.len += len;
-        let place = self.bytes_mut(frame).get_mut(start as usize..)?;
-        message.encode(correlation, place).expect("the room is its encoded length");
-        Some(start as usize)
+        let (start, room) = self.extend(frame, message.encoded_len())?;
+        message.encode(correlation, room).expect("the room is its encoded length");
+        Some(start)
     }
 
     /// Copies frames that another shard encoded behind what is in a frame, as [`append`](Self::append) encodes them.
     /// Whether there was room.
     pub(crate) fn append_copy(&mut self, frame: FrameId, bytes: &[u8]) -> bool {
-        let Ok(len) = u32::try_from(bytes.len()) else { return false };
-        let class = self.classes.get_mut(frame.class());
-        let Some(meta) = class.and_then(|class| class.meta(frame.index())) else { return false };
-        let start = meta.len;
-        if meta.count != 1 || frame.charge() - start < len {
-            return false;
+        let room = self.extend(frame, bytes.len());
+        room.map(|(_, room)| room.copy_from_slice(bytes)).is_some()
+    }
+
+    /// Makes a frame longer, if its buffer has room and nobody shares it: where the new bytes begin, and they.
+    fn extend(&mut self, frame: FrameId, len: usize) -> Option<(usize, &mut [u8])> {
+        let class = self.classes.get_mut(frame.class())?;
+        let (id, at) = class.split(frame.index());
+        let size = class.bytes as usize;
+        let chunk = class.chunks.get_mut(id as usize)?;
+        let meta = chunk.meta.get_mut(at as usize)?;
+        let start = meta.len as usize;
+        let end = start.saturating_add(len);
+        if meta.count != 1 || end > size {
+            return None;
         }
-        meta.len += len;
-        if let Some(place) = self.bytes_mut(frame).get_mut(start as usize..) {
-            place.copy_from_slice(bytes);
-        }
-        true
+        meta.len = u32::try_from(end).ok()?;
+        let first = at as usize * size;
+        Some((start, chunk.bytes.get_mut(first + start..first + end)?))
     }
 
     /// Copies a frame that another shard encoded.

@@ -1,11 +1,14 @@
 //! Records found by a key that is part of them: the hash table holds four bytes per record, so its empty places cost little.
 //!
-//! Invariant: the table names exactly the places that hold a record.
+//! Invariants: the table names exactly the places that hold a record; `last` is one of them, or `NONE`.
 
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::conn::NONE;
 
 /// A record that knows its key.
 pub(crate) trait Keyed {
@@ -24,13 +27,15 @@ pub(crate) struct Indexed<R> {
     /// Places without a record.
     free: Vec<u32>,
     table: HashTable<u32>,
+    /// The place that was found last: messages come in bursts, to the same.
+    last: Cell<u32>,
     hasher: DefaultHashBuilder,
 }
 
 impl<R> Default for Indexed<R> {
     fn default() -> Self {
         let (records, free, table) = (Vec::new(), Vec::new(), HashTable::new());
-        Self { records, free, table, hasher: DefaultHashBuilder::default() }
+        Self { records, free, table, last: Cell::new(NONE), hasher: DefaultHashBuilder::default() }
     }
 }
 
@@ -48,7 +53,13 @@ impl<R: Keyed> Indexed<R> {
     /// Where the record of a key is.
     pub(crate) fn find(&self, key: R::Key) -> Option<Place> {
         let is_it = |at: &u32| self.records.get(*at as usize).is_some_and(|r| r.key() == key);
-        self.table.find(self.hasher.hash_one(key), is_it).map(|at| Place(*at))
+        let last = self.last.get();
+        if is_it(&last) {
+            return Some(Place(last));
+        }
+        let at = *self.table.find(self.hasher.hash_one(key), is_it)?;
+        self.last.set(at);
+        Some(Place(at))
     }
 
     pub(crate) fn at(&self, place: Place) -> Option<&R> {
@@ -92,10 +103,11 @@ impl<R: Keyed> Indexed<R> {
 
     /// Lets go of a record.
     pub(crate) fn remove(&mut self, key: R::Key) {
-        let Self { records, table, hasher, free } = self;
+        let Self { records, table, hasher, free, last } = self;
         let is_it = |at: &u32| records.get(*at as usize).is_some_and(|r| r.key() == key);
         if let Ok(entry) = table.find_entry(hasher.hash_one(key), is_it) {
             free.push(entry.remove().0);
+            last.set(NONE);
         }
     }
 
@@ -104,6 +116,7 @@ impl<R: Keyed> Indexed<R> {
         self.records.clear();
         self.free.clear();
         self.table.clear();
+        self.last.set(NONE);
     }
 }
 
@@ -127,6 +140,7 @@ mod tests {
         let one = names.insert(Named(1, "one"));
         let two = names.insert(Named(2, "two"));
         assert_eq!((names.find(1), names.find(2), names.find(3)), (Some(one), Some(two), None));
+        assert!(names.find(1) == Some(one));
         names.remove(1);
         names.remove(1);
         assert!(names.get(1).is_none() && names.len() == 1);

@@ -115,6 +115,8 @@ pub(crate) struct Recent {
     next: u64,
     /// Each bucket's newest message: the low half of its number.
     buckets: Box<[u32]>,
+    /// The run of ids that was looked for last, and its hash: one is remembered right after nobody found it.
+    run: ((u64, u64), u64),
     hasher: DefaultHashBuilder,
     frames: Box<[u8]>,
     /// Bytes of frames written since the start of the shard.
@@ -171,12 +173,14 @@ impl Recent {
     }
 
     fn with(entries: Vec<Entry>, buckets: usize, history_bytes: usize) -> Self {
+        let hasher = DefaultHashBuilder::default();
         let history_bytes = history_bytes.checked_ilog2().map_or(0, |bits| 1 << bits);
         Self {
             entries,
             next: 1,
             buckets: vec![0; buckets].into_boxed_slice(),
-            hasher: DefaultHashBuilder::default(),
+            run: ((0, 0), hasher.hash_one((0u64, 0u64)) << BUCKET_RUN_BITS),
+            hasher,
             frames: vec![0; history_bytes].into_boxed_slice(),
             written: 0,
             first_with_frame: 1,
@@ -195,10 +199,13 @@ impl Recent {
 
     /// The bucket of a sender's client message id.
     #[allow(clippy::cast_possible_truncation, reason = "the bucket's bits are the lowest")]
-    fn bucket(&self, (from, id): (u64, u64)) -> usize {
-        let run = self.hasher.hash_one((from, id >> BUCKET_RUN_BITS)) << BUCKET_RUN_BITS;
+    fn bucket(&mut self, (from, id): (u64, u64)) -> usize {
+        let run = (from, id >> BUCKET_RUN_BITS);
+        if self.run.0 != run {
+            self.run = (run, self.hasher.hash_one(run) << BUCKET_RUN_BITS);
+        }
         let step = id & ((1 << BUCKET_RUN_BITS) - 1);
-        (run | step) as usize & (BUCKETS - 1)
+        (self.run.1 | step) as usize & (BUCKETS - 1)
     }
 
     /// The number of a bucket's newest message; zero if there is none in reach.
@@ -209,9 +216,10 @@ impl Recent {
     }
 
     /// The message that this sender sent under this id, if it is remembered.
-    pub(crate) fn find(&self, from: UserId, id: ClientMessageId) -> Option<Remembered> {
+    pub(crate) fn find(&mut self, from: UserId, id: ClientMessageId) -> Option<Remembered> {
         let key = (from.0, id.0);
-        let mut number = self.newest_of(self.bucket(key));
+        let bucket = self.bucket(key);
+        let mut number = self.newest_of(bucket);
         while let Some(entry) = self.entry(number) {
             if entry.key() == key {
                 return Some(entry.message());
