@@ -72,6 +72,48 @@ impl Ago {
     }
 }
 
+/// A bucket: its newest message in 20 bits of its number, whether there is an older one that was in reach of it in one,
+/// and in eleven a part of the hash that tells most other ids apart without a look at the message itself, which is cold.
+#[derive(Clone, Copy, Debug)]
+struct Bucket(u32);
+
+impl Bucket {
+    /// Whatever it names is out of reach: numbers start at 1.
+    const EMPTY: Self = Self(0);
+    const NUMBER_BITS: u32 = 20;
+    const NUMBERS: u64 = 1 << Self::NUMBER_BITS;
+
+    #[allow(clippy::cast_possible_truncation, reason = "the low bits are what is kept")]
+    const fn new(number: u64, has_older: bool, tag: u32) -> Self {
+        let low = (number % Self::NUMBERS) as u32;
+        Self(low | (has_older as u32) << Self::NUMBER_BITS | tag << (Self::NUMBER_BITS + 1))
+    }
+
+    /// The newest message's number, as seen before the next one; zero if it is out of reach. A bucket that was left alone
+    /// for a million messages may name one that is not its own: its key differs, and so do those behind it.
+    const fn newest(self, next: u64) -> u64 {
+        let ago = next.wrapping_sub(self.0 as u64) % Self::NUMBERS;
+        if ago == 0 || ago > RECENT_MAX as u64 || ago > next { 0 } else { next - ago }
+    }
+
+    const fn has_older(self) -> bool {
+        self.0 >> Self::NUMBER_BITS & 1 == 1
+    }
+
+    const fn tag(self) -> u32 {
+        self.0 >> (Self::NUMBER_BITS + 1)
+    }
+}
+
+const _: () = assert!(RECENT_MAX < Bucket::NUMBERS as usize);
+
+/// Where a key belongs.
+#[derive(Clone, Copy, Debug)]
+struct Home {
+    bucket: usize,
+    tag: u32,
+}
+
 /// Client message ids of one sender that differ only in the bits below share a cache line of buckets: clients count up.
 const BUCKET_RUN_BITS: u32 = 4;
 
@@ -113,8 +155,7 @@ pub(crate) struct Recent {
     entries: Vec<Entry>,
     /// Number of the next message; numbers start at 1.
     next: u64,
-    /// Each bucket's newest message: the low half of its number.
-    buckets: Box<[u32]>,
+    buckets: Box<[Bucket]>,
     /// The run of ids that was looked for last, and its hash: one is remembered right after nobody found it.
     run: ((u64, u64), u64),
     hasher: DefaultHashBuilder,
@@ -166,8 +207,8 @@ impl Recent {
         // Not zeros: the allocator would hand out pages that are not there yet.
         let entries = vec![Entry { frame_len: 1, ..Entry::BLANK }; RECENT_MAX];
         let mut recent = Self::with(entries, BUCKETS, history_bytes);
-        recent.buckets.fill(1);
-        recent.buckets.fill(0);
+        recent.buckets.fill(Bucket::new(0, true, 0));
+        recent.buckets.fill(Bucket::EMPTY);
         recent.frames.fill(1);
         recent
     }
@@ -178,8 +219,8 @@ impl Recent {
         Self {
             entries,
             next: 1,
-            buckets: vec![0; buckets].into_boxed_slice(),
-            run: ((0, 0), hasher.hash_one((0u64, 0u64)) << BUCKET_RUN_BITS),
+            buckets: vec![Bucket::EMPTY; buckets].into_boxed_slice(),
+            run: ((0, 0), hasher.hash_one((0u64, 0u64))),
             hasher,
             frames: vec![0; history_bytes].into_boxed_slice(),
             written: 0,
@@ -197,29 +238,28 @@ impl Recent {
         self.entries.get(place_of(number) as usize).filter(|_| number > 0 && is_there)
     }
 
-    /// The bucket of a sender's client message id.
-    #[allow(clippy::cast_possible_truncation, reason = "the bucket's bits are the lowest")]
-    fn bucket(&mut self, (from, id): (u64, u64)) -> usize {
+    /// Where a sender's client message id belongs.
+    #[allow(clippy::cast_possible_truncation, reason = "some bits of a hash")]
+    fn home(&mut self, (from, id): (u64, u64)) -> Home {
         let run = (from, id >> BUCKET_RUN_BITS);
         if self.run.0 != run {
-            self.run = (run, self.hasher.hash_one(run) << BUCKET_RUN_BITS);
+            self.run = (run, self.hasher.hash_one(run));
         }
+        let hash = self.run.1;
         let step = id & ((1 << BUCKET_RUN_BITS) - 1);
-        (self.run.1 | step) as usize & (BUCKETS - 1)
-    }
-
-    /// The number of a bucket's newest message; zero if there is none in reach.
-    #[allow(clippy::cast_possible_truncation, reason = "the low half is what a bucket keeps")]
-    fn newest_of(&self, bucket: usize) -> u64 {
-        let ago = (self.next as u32).wrapping_sub(self.buckets.get(bucket).copied().unwrap_or(0));
-        if ago as usize > RECENT_MAX { 0 } else { self.next.saturating_sub(ago.into()) }
+        let bucket = (hash << BUCKET_RUN_BITS | step) as usize & (BUCKETS - 1);
+        Home { bucket, tag: (hash >> (64 + Bucket::NUMBER_BITS + 1 - u32::BITS)) as u32 }
     }
 
     /// The message that this sender sent under this id, if it is remembered.
     pub(crate) fn find(&mut self, from: UserId, id: ClientMessageId) -> Option<Remembered> {
         let key = (from.0, id.0);
-        let bucket = self.bucket(key);
-        let mut number = self.newest_of(bucket);
+        let home = self.home(key);
+        let bucket = *self.buckets.get(home.bucket)?;
+        let mut number = bucket.newest(self.next);
+        if bucket.tag() != home.tag && !bucket.has_older() {
+            return None;
+        }
         while let Some(entry) = self.entry(number) {
             if entry.key() == key {
                 return Some(entry.message());
@@ -242,7 +282,9 @@ impl Recent {
         let (frame_at, frame_len) = self.keep(frame);
         let Remembered { conversation, from, client_message_id, seq, message_id, body_hash } =
             message;
-        let bucket = self.bucket((from.0, client_message_id.0));
+        let home = self.home((from.0, client_message_id.0));
+        let bucket = self.buckets.get(home.bucket).copied().unwrap_or(Bucket::EMPTY);
+        let older = bucket.newest(number);
         let entry = Entry {
             conversation,
             from,
@@ -253,18 +295,31 @@ impl Recent {
             frame_len,
             frame_at,
             before: Ago::between(number, before),
-            older: Ago::between(number, self.newest_of(bucket)),
+            older: Ago::between(number, older),
         };
         if let Some(slot) = self.entries.get_mut(place_of(number) as usize) {
             *slot = entry;
         }
-        if let Some(newest) = self.buckets.get_mut(bucket) {
-            #[allow(clippy::cast_possible_truncation, reason = "the low half is what is kept")]
-            let low = number as u32;
-            *newest = low;
+        if let Some(newest) = self.buckets.get_mut(home.bucket) {
+            *newest = Bucket::new(number, older > 0, home.tag);
         }
         self.next += 1;
         self.count_evicted(counters);
+        self.warm();
+    }
+
+    /// Loads the cache lines that the next messages will be written to: a store that waits for its line holds up the stores
+    /// behind it, and whoever loads what they wrote; a load holds up nobody.
+    fn warm(&self) {
+        let entry = self.entries.get(place_of(self.next + 1) as usize);
+        core::hint::black_box(entry.map(|entry| entry.seq));
+        let size = self.frames.len();
+        if size > 0 {
+            for ahead in [256, 320, 384, 448] {
+                let at = (self.written as usize + ahead) & (size - 1);
+                core::hint::black_box(self.frames.get(at).copied());
+            }
+        }
     }
 
     /// Writes a frame into the ring of frames, in one piece; where, as in an entry, and how long.
