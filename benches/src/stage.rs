@@ -215,6 +215,7 @@ impl Stage {
         if shard.poll_timeout().is_some_and(|due| due <= now.mono) {
             shard.handle_timeout(*now, fx);
         }
+        shard.finish_inputs(*now, fx);
         is_quiet &= fx.flush.is_empty();
         for key in fx.flush.drain(..) {
             let mut out = Transmit::default();

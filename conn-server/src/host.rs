@@ -175,12 +175,13 @@ impl Host {
         }
     }
 
-    /// Fires the core's timers if one is due. To be called after the turn's events, so that bytes that are already here
-    /// count before a timeout that they prevent.
-    pub(crate) fn fire_timers(&mut self) {
+    /// Ends the turn's inputs, and fires the core's timers if one is due: after the events, so that bytes that are already
+    /// here count before a timeout that they prevent.
+    pub(crate) fn finish_inputs(&mut self) {
         if self.shard.poll_timeout().is_some_and(|due| due <= self.now.mono) {
             self.shard.handle_timeout(self.now, &mut self.fx);
         }
+        self.shard.finish_inputs(self.now, &mut self.fx);
     }
 
     /// Posts mail and store requests, and finds out whether a draining shard is done.
@@ -212,6 +213,7 @@ impl Host {
         let end = self.clock.mono();
         self.turn_time.record(end.since(self.now.mono));
         let is_over = matches!(self.phase, Phase::Over(_));
+        let has_work = has_work || self.shard.is_unfinished();
         if has_work || is_over || self.postbox.has_lost() || !self.inbox.may_sleep() {
             return Wait::Poll;
         }

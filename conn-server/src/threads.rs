@@ -172,6 +172,7 @@ impl Seat {
         // What is received all the same waits in the core.
         self.fx.pause.clear();
         self.fx.resume.clear();
+        self.shard.finish_inputs(Now::default(), &mut self.fx);
         while let Some(key) = self.fx.flush.pop() {
             let Some(bytes) = self.lent(key) else { continue };
             let mut rest = bytes.as_slice();

@@ -35,7 +35,7 @@ impl Shard {
         self.spills.free(&mut conn.spill);
         if phase == Phase::Online {
             self.sessions -= 1;
-            self.leave_all(key, fx);
+            self.leave_all(now, key, fx);
         }
         if phase != Phase::Fresh {
             let cut = if reason == CloseReason::Slow { reason.code() } else { 0 };
@@ -46,6 +46,8 @@ impl Shard {
 
     /// The reader is too slow: what is in flight is finished, the rest is dropped (the store has it).
     pub(crate) fn close_slow(&mut self, now: Now, key: ConnKey, fx: &mut Effects) {
+        // What it was sent before belongs to what is dropped.
+        self.end_round(now, fx);
         let Some(conn) = self.conns.get_mut(key) else { return };
         if matches!(conn.phase, Phase::Lingering | Phase::Aborted) || conn.is_goodbye_queued {
             return;

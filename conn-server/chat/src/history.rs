@@ -89,6 +89,8 @@ impl Shard {
         (messages, is_complete): (&[StoredMessage], bool),
         fx: &mut Effects,
     ) {
+        // No page overtakes what was said before it was read.
+        self.end_round(now, fx);
         let (mut next, mut bytes, mut is_complete) = (after, 0, is_complete);
         for message in messages {
             let text = Text {
@@ -115,6 +117,7 @@ impl Shard {
 
     /// Durability `none`, at the conversation's home: a page from memory.
     pub(crate) fn on_read(&mut self, now: Now, read: Read, fx: &mut Effects) {
+        self.end_round(now, fx);
         let Read { origin, correlation, conversation, after, limit } = read;
         if self.outbox.is_full(origin.parts().0, REPLY) {
             // A small question causes a large answer: without room for it, it is asked again later.
@@ -158,6 +161,7 @@ impl Shard {
         bytes: &[u8],
         fx: &mut Effects,
     ) {
+        self.end_round(now, fx);
         self.push_copy(now, key, bytes, fx);
         if is_last {
             self.answered_read(now, key, fx);

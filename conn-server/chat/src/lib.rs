@@ -6,7 +6,7 @@
 //! 2. Call `handle_accept` per new connection; then for each key in any order `handle_receive` (at most
 //!    [`limits::RECEIVE_BYTES_MAX`] bytes each), `handle_eof` (once, no receive after it), `handle_sent`, `handle_reset`,
 //!    until `handle_closed`, which comes last, exactly once, and only after the key stood in `abort`.
-//! 3. After the turn's inputs drain the lanes as [`Effects`] says. At most one send is in flight per connection:
+//! 3. After the turn's inputs call `finish_inputs`, then drain the lanes as [`Effects`] says. At most one send is in flight per connection:
 //!    `flush` for a connection with one in flight is ignored, since `handle_sent` names it again.
 //! 4. Deliver mail and store outcomes in the order in which they were posted, each exactly once.
 //!
@@ -43,6 +43,7 @@ mod receive;
 mod recent;
 mod record;
 mod room;
+mod round;
 mod send_queue;
 mod session;
 mod shard;

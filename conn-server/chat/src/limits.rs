@@ -24,6 +24,9 @@ pub const TRANSMIT_BYTES_MAX: usize = 128 * 1024;
 /// pack that is hardly used costs little.
 pub const PACK_BYTES_MAX: usize = 4096;
 
+/// Messages that a room's members get together, if one turn brings that many.
+pub const ROUND_TEXTS_MAX: usize = 16;
+
 /// Places in queues that a shard keeps without need: 8 KiB, and heartbeats of a large shard.
 pub const QUEUE_NODES_KEPT: usize = 1024;
 

@@ -1,11 +1,10 @@
-//! Entering and leaving rooms, and a room's messages on their way to its members.
+//! Entering and leaving rooms.
 
 use wire::{ConversationId, Event, Joined, Kind, Left, Reject, RoomId, Seq, ShardId, home_of_room};
 
 use crate::config::Durability;
 use crate::conn::{ConnKey, ConnRef};
 use crate::effects::Effects;
-use crate::frame_pool::FrameId;
 use crate::limits::SESSION_ROOMS_MAX;
 use crate::mail::{Mail, Refusal};
 use crate::pending::Pending;
@@ -33,6 +32,7 @@ impl Shard {
         room: RoomId,
         fx: &mut Effects,
     ) {
+        self.end_round(now, fx);
         let Some(conn) = self.conns.get_mut(key) else { return };
         let is_new = !self.rooms.is_member(conn, room);
         let is_full = conn.rooms >= SESSION_ROOMS_MAX && is_new;
@@ -114,6 +114,7 @@ impl Shard {
         room: RoomId,
         fx: &mut Effects,
     ) {
+        self.end_round(now, fx);
         let Some(conn) = self.conns.get_mut(key) else { return };
         if !self.rooms.is_member(conn, room) {
             self.reject(now, key, correlation, Kind::LeaveRoom, Reject::NotMember, fx);
@@ -126,7 +127,8 @@ impl Shard {
     }
 
     /// Undoes the membership of a join that was refused.
-    pub(crate) fn undo_join(&mut self, key: ConnKey, room: RoomId, fx: &mut Effects) {
+    pub(crate) fn undo_join(&mut self, now: Now, key: ConnKey, room: RoomId, fx: &mut Effects) {
+        self.end_round(now, fx);
         let Some(conn) = self.conns.get_mut(key) else { return };
         if let Some(deserted) = self.rooms.leave(conn, room) {
             self.desert(deserted, fx);
@@ -134,7 +136,8 @@ impl Shard {
     }
 
     /// Ends all memberships of a connection.
-    pub(crate) fn leave_all(&mut self, key: ConnKey, fx: &mut Effects) {
+    pub(crate) fn leave_all(&mut self, now: Now, key: ConnKey, fx: &mut Effects) {
+        self.end_round(now, fx);
         while let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.rooms > 0) {
             if let Some(deserted) = self.rooms.leave_first(conn) {
                 self.desert(deserted, fx);
@@ -148,27 +151,5 @@ impl Shard {
         if home != self.config.shard {
             self.outbox.post(home, &Mail::Desert { room }, &mut self.counters, fx);
         }
-    }
-
-    /// Queues a room's message for its members on this shard, but its sender. The caller's hold stays the caller's.
-    pub(crate) fn deliver_room_here(
-        &mut self,
-        now: Now,
-        room: RoomId,
-        origin: ConnRef,
-        frame: FrameId,
-        fx: &mut Effects,
-    ) {
-        let mut members = core::mem::take(&mut self.fan_out);
-        members.clear();
-        self.rooms.members_into(room, &mut members);
-        for index in &members {
-            let Some(key) = self.conns.key_at(*index) else { continue };
-            if self.conn_ref(key) != origin {
-                self.pool.hold(frame);
-                self.deliver_at(now, key, frame, fx);
-            }
-        }
-        self.fan_out = members;
     }
 }

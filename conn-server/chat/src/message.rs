@@ -410,7 +410,7 @@ impl Shard {
         fx: &mut Effects,
     ) {
         if let Some(room) = refusal.room {
-            self.undo_join(key, room, fx);
+            self.undo_join(now, key, room, fx);
         }
         let message = (refusal.kind, refusal.client_message_id);
         self.reject_message(now, key, refusal.correlation, message, refusal.reject, fx);
@@ -526,10 +526,22 @@ impl Shard {
     }
 
     pub(crate) fn deliver_at(&mut self, now: Now, key: ConnKey, frame: FrameId, fx: &mut Effects) {
+        self.deliver_frames(now, key, frame, 1, fx);
+    }
+
+    /// The same, of so many messages in one frame.
+    pub(crate) fn deliver_frames(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        frame: FrameId,
+        count: u64,
+        fx: &mut Effects,
+    ) {
         if self.push(now, key, frame, fx) {
-            self.counters.delivered += 1;
+            self.counters.delivered += count;
         } else {
-            self.counters.offline += 1;
+            self.counters.offline += count;
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::pending::Desk;
 use crate::recent::Recent;
 use crate::record;
 use crate::room::Rooms;
+use crate::round::Round;
 use crate::send_queue::QueueNodes;
 use crate::spill::Spills;
 use crate::time::{Instant, Now};
@@ -59,7 +60,9 @@ pub struct Shard {
     pub(crate) is_resuming: bool,
     /// How many commands like the one that is handled probably lie behind it in the bytes received.
     pub(crate) behind: usize,
-    /// Members of the room that a message goes to, while it goes there.
+    /// Messages of a room that its members have yet to get.
+    pub(crate) round: Round,
+    /// Members of the room that a round goes to, while it goes there.
     pub(crate) fan_out: Vec<u32>,
     pub(crate) sessions: u64,
     pub(crate) queued_bytes: u64,
@@ -106,6 +109,7 @@ impl Shard {
             paused: Vec::new(),
             is_resuming: false,
             behind: 0,
+            round: Round::default(),
             fan_out: Vec::new(),
             sessions: 0,
             queued_bytes: 0,
@@ -168,6 +172,18 @@ impl Shard {
             fx.flush.push(key);
         }
         self.resume_paused(now, fx);
+    }
+
+    /// The turn's inputs have been handed over: what was gathered meanwhile goes into the lanes. To be called before they
+    /// are drained.
+    pub fn finish_inputs(&mut self, now: Now, fx: &mut Effects) {
+        self.end_round(now, fx);
+    }
+
+    /// Whether an input has come since `finish_inputs` that asks for another call.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        !self.round.is_empty()
     }
 
     /// What to send now; `false` if there is nothing, or if a send is in flight.

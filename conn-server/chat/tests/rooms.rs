@@ -4,7 +4,7 @@ mod common;
 
 use chat::Durability;
 use common::{Seen, World};
-use wire::{CloseReason, ConversationId, Reject, RoomId};
+use wire::{CloseReason, Command, ConversationId, Reject, RoomId};
 
 const ALL: [Durability; 3] = [Durability::Commit, Durability::Relaxed, Durability::None];
 const ROOM: u64 = 9;
@@ -146,4 +146,60 @@ fn a_slow_member_is_sent_away_and_the_room_goes_on() {
     let news = world.peer(links[2]).news();
     assert_eq!(news.last(), Some(&Seen::goodbye(CloseReason::Slow)));
     assert!(news.len() < 2500);
+}
+
+/// What a room says in one turn is gathered; who comes, goes or asks meanwhile hears exactly what is theirs.
+#[test]
+fn a_turn_of_messages_reaches_those_who_were_there() {
+    for durability in ALL {
+        for shards in [1, 2] {
+            let mut world = World::with(shards, durability);
+            let links = members(&mut world, 4);
+            let late = world.login(50, 0);
+            let [one, two, three, leaver] = links[..] else { panic!("four members") };
+            // In one receive: texts, a leave, an entry again, more texts, and a goodbye at the end.
+            for n in 1..=5 {
+                world.peer(leaver).say(ROOM, n, &format!("leaver-{n}"));
+            }
+            world.peer(leaver).leave(ROOM);
+            world.peer(leaver).join(ROOM);
+            world.peer(leaver).say(ROOM, 6, "leaver-6");
+            for n in 1..=40 {
+                for link in [one, two] {
+                    world.peer(link).say(ROOM, n, &format!("{link}-{n}"));
+                }
+                world.step();
+            }
+            world.peer(late).join(ROOM);
+            world.run();
+            world.peer(two).say(ROOM, 41, "last");
+            world.peer(two).command(Command::Logout);
+            world.run();
+            let heard = |world: &mut World, link| -> Vec<String> {
+                world.peer(link).texts().into_iter().map(|(_, body)| body).collect()
+            };
+            let of = |heard: &[String], prefix: &str| -> Vec<String> {
+                heard.iter().filter(|body| body.starts_with(prefix)).cloned().collect()
+            };
+            let said = |prefix: &str, count: u32| -> Vec<String> {
+                (1..=count).map(|n| format!("{prefix}-{n}")).collect()
+            };
+            let by_three = heard(&mut world, three);
+            assert_eq!(of(&by_three, "leaver"), said("leaver", 6));
+            for link in [one, two] {
+                assert_eq!(of(&by_three, &format!("{link}-")), said(&link.to_string(), 40));
+            }
+            assert_eq!(by_three.last().map(String::as_str), Some("last"));
+            assert_eq!(by_three.len(), 6 + 80 + 1);
+            let by_two = heard(&mut world, two);
+            assert_eq!(of(&by_two, &format!("{one}-")), said(&one.to_string(), 40));
+            assert_eq!(by_two.len(), 6 + 40, "not its own");
+            let by_late = world.peer(late).texts();
+            let seqs: Vec<u64> = by_late.iter().map(|(seq, _)| *seq).collect();
+            assert!(seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]), "from its head on: {seqs:?}");
+            for shard in 0..usize::from(shards) {
+                assert!(!world.shard(shard).is_unfinished());
+            }
+        }
+    }
 }

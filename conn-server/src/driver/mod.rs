@@ -4,7 +4,7 @@
 //!
 //! 1. `Host::begin_turn`: the clocks, mail, store outcomes.
 //! 2. Events: each is checked against the generation of the slot's present owner, then fed to the core.
-//! 3. `Host::fire_timers`.
+//! 3. `Host::finish_inputs`.
 //! 4. The connection lanes, in the order of `chat::Effects`: flush, pause, resume, shutdown, abort. One send is in
 //!    flight per connection at most. A connection is closed when its receive and its send have both ended, and only
 //!    then `handle_closed` is called.

@@ -386,6 +386,7 @@ impl World {
         let Self { places, links, by_key, store, now, .. } = self;
         let place = &mut places[index];
         let mut called = false;
+        place.shard.finish_inputs(*now, &mut place.fx);
         for key in place.fx.flush.drain(..) {
             let link = &mut links[by_key[&(index, key.index())]];
             if link.is_sending || link.key != Some(key) {

@@ -70,7 +70,7 @@ pub(crate) fn run(
         host.begin_turn();
         driver.handle_events(host);
         driver.read_ready(host);
-        host.fire_timers();
+        host.finish_inputs();
         driver.drain_lanes(host);
         host.end_turn();
         driver.arrange_accepts(host)?;

@@ -65,7 +65,7 @@ impl Core {
     pub(super) fn end_turn(&mut self, enters: u64) -> Next {
         self.begin_turn();
         self.host.counters.enters += enters;
-        self.host.fire_timers();
+        self.host.finish_inputs();
         self.drain_lanes();
         self.host.end_turn();
         self.accepts.arrange(&mut self.host);

@@ -90,7 +90,7 @@ pub(crate) fn run(host: &mut Host, io: UringIo, ready: impl FnOnce()) -> io::Res
     loop {
         host.begin_turn();
         driver.reap(host);
-        host.fire_timers();
+        host.finish_inputs();
         driver.drain_lanes(host);
         host.end_turn();
         driver.arrange_accepts(host);
