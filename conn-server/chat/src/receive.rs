@@ -1,6 +1,6 @@
 //! Bytes in: frames are cut out and parsed in place; what must wait is put aside.
 
-use wire::{Command, FrameError, FrameView, Header, Message, Reject, split_frame};
+use wire::{Command, FrameError, FrameView, HEADER_BYTES, Header, Message, Reject, split_frame};
 
 use crate::conn::{ConnKey, NONE, Phase};
 use crate::effects::Effects;
@@ -15,20 +15,50 @@ impl Shard {
         self.counters.bytes_in += bytes.len() as u64;
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.heard = tick_of(now.mono);
-        if !conn.is_open() {
-            return;
-        }
-        if conn.spill == NONE && !conn.is_held() {
-            let used = self.consume(now, key, bytes, fx);
-            self.put_aside(now, key, bytes.get(used..).unwrap_or_default(), fx);
+        let rest = self.complete_torn(now, key, bytes, fx);
+        let Some(conn) = self.conns.get(key).filter(|conn| conn.is_open()) else { return };
+        let used = if conn.spill == NONE && !conn.is_held() {
+            self.consume(now, key, rest, 0, fx)
         } else {
-            self.put_aside(now, key, bytes, fx);
-            self.consume_spill(now, key, fx);
+            0
+        };
+        self.put_aside(now, key, rest.get(used..).unwrap_or_default(), fx);
+    }
+
+    /// Finishes the frame that was torn by the end of the receive before, and gives what is behind it: only the torn frame
+    /// is copied.
+    fn complete_torn<'a>(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        bytes: &'a [u8],
+        fx: &mut Effects,
+    ) -> &'a [u8] {
+        let mut rest = bytes;
+        while let Some(conn) = self.conns.get(key).filter(|conn| conn.is_open())
+            && conn.spill != NONE
+            && !conn.is_held()
+            && !rest.is_empty()
+        {
+            let missing = missing_of(self.spills.bytes_of(conn.spill)).min(rest.len());
+            let (torn, behind) = rest.split_at(missing);
+            rest = behind;
+            self.put_aside(now, key, torn, fx);
+            self.consume_aside(now, key, rest.len(), fx);
         }
+        rest
     }
 
     /// Handles whole frames until none is left, or the connection must wait or is closed; returns the bytes handled.
-    fn consume(&mut self, now: Now, key: ConnKey, bytes: &[u8], fx: &mut Effects) -> usize {
+    /// `beyond`: bytes known to lie behind these.
+    fn consume(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        bytes: &[u8],
+        beyond: usize,
+        fx: &mut Effects,
+    ) -> usize {
         let mut rest = bytes;
         while self.conns.get(key).is_some_and(|conn| conn.is_open() && !conn.is_held()) {
             let parsed = match split_frame(rest) {
@@ -45,7 +75,7 @@ impl Shard {
                         self.pause(key, hold, fx);
                         break;
                     }
-                    self.behind = after.len() / (rest.len() - after.len());
+                    self.behind = (after.len() + beyond) / (rest.len() - after.len());
                     rest = after;
                     self.handle_command(now, key, correlation, command, fx);
                 }
@@ -68,20 +98,20 @@ impl Shard {
 
     /// Goes on with what was put aside, and with the peer's FIN if it came behind it.
     pub(crate) fn consume_spill(&mut self, now: Now, key: ConnKey, fx: &mut Effects) {
-        self.consume_aside(now, key, fx);
+        self.consume_aside(now, key, 0, fx);
         let conn = self.conns.get(key).filter(|conn| conn.is_open() && conn.is_eof);
         if conn.is_some_and(|conn| !conn.is_held()) {
             self.close(now, key, wire::CloseReason::PeerClosed, fx);
         }
     }
 
-    fn consume_aside(&mut self, now: Now, key: ConnKey, fx: &mut Effects) {
+    fn consume_aside(&mut self, now: Now, key: ConnKey, beyond: usize, fx: &mut Effects) {
         let Some(conn) = self.conns.get(key) else { return };
         if conn.is_held() || conn.spill == NONE {
             return;
         }
         let bytes = self.spills.take(conn.spill);
-        let mut used = self.consume(now, key, &bytes, fx);
+        let mut used = self.consume(now, key, &bytes, beyond, fx);
         let Some(conn) = self.conns.get_mut(key) else { return };
         if !conn.is_open() {
             used = bytes.len();
@@ -165,5 +195,15 @@ impl Shard {
         self.counters.violations += 1;
         self.counters.count_violation(error);
         self.close(now, key, wire::CloseReason::Violation, fx);
+    }
+}
+
+/// How many bytes the frame that begins here lacks, as far as can be seen: of its header first, then of the rest. At least
+/// one: a frame that lacks nothing waits for no bytes, and a wrong one is told so by its next.
+fn missing_of(torn: &[u8]) -> usize {
+    match Header::parse(torn) {
+        Ok(Some(header)) => header.frame_len().saturating_sub(torn.len()).max(1),
+        Ok(None) => HEADER_BYTES.saturating_sub(torn.len()).max(1),
+        Err(_) => 1,
     }
 }

@@ -238,13 +238,13 @@ impl Shard {
     /// Gives memory back that bursts needed and the time since the last call did not; whether there was any. To be
     /// called now and then, while `is_untidy`.
     pub fn tidy(&mut self) -> bool {
-        self.pool.tidy() | self.nodes.tidy()
+        self.pool.tidy() | self.nodes.tidy() | self.spills.tidy()
     }
 
     /// Whether `tidy` may have something to do.
     #[must_use]
     pub fn is_untidy(&self) -> bool {
-        self.pool.is_untidy() || self.nodes.is_untidy()
+        self.pool.is_untidy() || self.nodes.is_untidy() || self.spills.is_untidy()
     }
 
     /// The node shuts down: no new sessions; every connection gets what is queued, then a goodbye. Idempotent.

@@ -2,11 +2,28 @@
 
 use alloc::vec::Vec;
 
+use wire::Header;
+
 use crate::conn::NONE;
 use crate::limits::{CONN_SPILL_BYTES_MAX, SHARD_SPILL_BYTES_MAX, SPILL_SPARE_MAX};
 
-/// A spare buffer larger than this is given back rather than kept.
-const SPARE_BYTES_MAX: usize = 8 * 1024;
+/// A spare buffer larger than this is given back rather than kept: one that has grown to it held a frame of 16 KiB.
+const SPARE_BYTES_MAX: usize = 32 * 1024;
+
+/// A torn frame gets its whole length at once if at least this part of it is there: few copies of large frames, and what a
+/// peer has only announced is not reserved for it.
+const GROWTH: usize = 8;
+
+/// Makes room for bytes behind what is there.
+fn grow(place: &mut Vec<u8>, bytes: &[u8]) {
+    let len = place.len() + bytes.len();
+    if len <= place.capacity() {
+        return;
+    }
+    let begun = if place.is_empty() { bytes } else { place.as_slice() };
+    let frame = Header::parse(begun).ok().flatten().map_or(0, |header| header.frame_len());
+    place.reserve_exact(frame.min(len * GROWTH).max(len) - place.len());
+}
 
 /// All spills of a shard.
 #[derive(Debug, Default)]
@@ -42,10 +59,28 @@ impl Spills {
             }
         }
         if let Some(place) = self.spills.get_mut(*spill as usize) {
+            grow(place, bytes);
             place.extend_from_slice(bytes);
             self.bytes += bytes.len();
         }
         true
+    }
+
+    /// What is put aside.
+    pub(crate) fn bytes_of(&self, spill: u32) -> &[u8] {
+        self.spills.get(spill as usize).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Gives back the spare buffers; whether there were any.
+    pub(crate) fn tidy(&mut self) -> bool {
+        let has_any = self.is_untidy();
+        self.spare = Vec::new();
+        has_any
+    }
+
+    /// Whether `tidy` has something to do.
+    pub(crate) const fn is_untidy(&self) -> bool {
+        self.spare.capacity() > 0
     }
 
     /// Takes the bytes out, to be given back with `put_back`.

@@ -196,7 +196,10 @@ fn a_turn_of_messages_reaches_those_who_were_there() {
             assert_eq!(by_two.len(), 6 + 40, "not its own");
             let by_late = world.peer(late).texts();
             let seqs: Vec<u64> = by_late.iter().map(|(seq, _)| *seq).collect();
-            assert!(seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]), "from its head on: {seqs:?}");
+            assert!(
+                seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]),
+                "from its head on: {seqs:?}"
+            );
             for shard in 0..usize::from(shards) {
                 assert!(!world.shard(shard).is_unfinished());
             }
