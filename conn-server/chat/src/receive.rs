@@ -15,7 +15,10 @@ impl Shard {
         self.counters.bytes_in += bytes.len() as u64;
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.heard = tick_of(now.mono);
-        let rest = self.complete_torn(now, key, bytes, fx);
+        let mut rest = &*bytes;
+        if conn.spill != NONE {
+            rest = self.complete_torn(now, key, rest, fx);
+        }
         let Some(conn) = self.conns.get(key).filter(|conn| conn.is_open()) else { return };
         let used = if conn.spill == NONE && !conn.is_held() {
             self.consume(now, key, rest, 0, fx)
