@@ -132,18 +132,18 @@ impl Shard {
             self.recent.page(self.known.last(conversation), after, usize::from(limit));
         let (mut next, mut bytes) = (after, 0);
         for number in page {
-            let Some((seq, frame)) = self.recent.text(number) else { continue };
+            let Some(text) = self.recent.text(number) else { continue };
+            let seq = text.seq;
+            let mut frame = Vec::new();
+            if !Message::Event(Event::Text(text)).append_to(correlation, &mut frame) {
+                continue;
+            }
             bytes += charge_of(u32::try_from(frame.len()).unwrap_or(u32::MAX)) as usize;
             if bytes > PAGE_BYTES_MAX && next != after {
                 is_complete = false;
                 break;
             }
             next = seq;
-            let mut frame = frame.to_vec();
-            // The same text, with the reader's correlation id.
-            if let Some(place) = frame.get_mut(8..wire::HEADER_BYTES) {
-                place.copy_from_slice(&correlation.to_le_bytes());
-            }
             self.mail_conn(now, Mail::Reply { origin, is_last: false, frame: &frame }, origin, fx);
         }
         let pulled = Event::Pulled(Pulled { conversation, next, is_complete: is_complete.into() });

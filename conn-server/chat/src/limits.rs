@@ -161,5 +161,5 @@ const _: () = assert!(PAGE_BYTES_MAX > 2 * FRAME_BYTES_MAX);
 // The pages that may be asked for, and what one may exceed its bound by, fit into a queue.
 const _: () =
     assert!((CONN_READS_MAX as usize + 2) * PAGE_BYTES_MAX <= CONN_QUEUE_BYTES_MAX as usize);
-/// A place in the ring of frames is counted in 32 bits of eight bytes each: what is remembered fits several times.
+/// A place in the ring of texts is counted in 32 bits of eight bytes each: what is remembered fits several times.
 const _: () = assert!(RECENT_MAX as u64 * FRAME_BYTES_MAX as u64 <= (1 << 35) / 2);

@@ -41,8 +41,6 @@ pub(crate) struct Offer<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Placed {
     frame: FrameId,
-    /// Where in the frame it begins.
-    start: usize,
     /// The recipient, if it is connected here.
     neighbour: Option<ConnKey>,
     /// The frame is the recipient's queue's already.
@@ -195,8 +193,7 @@ impl Shard {
             message_id: place.1,
             body_hash: body_hash(body),
         };
-        let bytes = self.pool.bytes(placed.frame).get(placed.start..).unwrap_or_default();
-        self.recent.remember(remembered, before, bytes, &mut self.counters);
+        self.recent.remember(remembered, before, (now.unix_ms, body), &mut self.counters);
         if is_stored {
             self.append(now, offer, (Some(seq), place.1, None), fx);
         } else {
@@ -219,12 +216,12 @@ impl Shard {
     ) -> Option<Placed> {
         let message = text_message(now, &offer, place);
         let neighbour = self.neighbour(offer.conversation, offer.from);
-        if let Some((frame, start)) = neighbour.and_then(|key| self.pack(key, 0, &message)) {
-            return Some(Placed { frame, start, neighbour, is_queued: true });
+        if let Some(frame) = neighbour.and_then(|key| self.pack(key, 0, &message)) {
+            return Some(Placed { frame, neighbour, is_queued: true });
         }
         let more = if neighbour.is_some() { self.behind } else { 0 };
         let frame = self.pool.encode_pack(&message, 0, more)?;
-        Some(Placed { frame, start: 0, neighbour, is_queued: false })
+        Some(Placed { frame, neighbour, is_queued: false })
     }
 
     /// The other party of a private conversation, if its home and its connection are this shard's.

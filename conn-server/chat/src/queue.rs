@@ -48,17 +48,17 @@ impl Shard {
     }
 
     /// Encodes a message behind the last frame queued for a connection, if there is one that the connection has for
-    /// itself, with room for it: then it needs no buffer, place in the queue or slice of its own. The frame, and where in
-    /// it the message begins.
+    /// itself, with room for it: then it needs no buffer, place in the queue or slice of its own. The frame it went
+    /// into.
     pub(crate) fn pack(
         &mut self,
         key: ConnKey,
         correlation: u64,
         message: &Message<'_>,
-    ) -> Option<(FrameId, usize)> {
+    ) -> Option<FrameId> {
         let conn = self.conns.get(key).filter(|conn| conn.takes_frames())?;
         let tail = self.nodes.open_tail(&conn.queue)?;
-        Some((tail, self.pool.append(tail, message, correlation)?))
+        self.pool.append(tail, message, correlation).map(|_| tail)
     }
 
     /// Queues a copy of a frame that another shard encoded. Whether it was queued.

@@ -1,7 +1,7 @@
 //! The shard's memory of recent messages (durability `none` and `relaxed`): who sent what under which client message
-//! id, so that a retry is known, and under `none` their frames, so that they can be read again.
+//! id, so that a retry is known, and under `none` their texts, so that they can be read again.
 //!
-//! Two rings of fixed size, taken at the start: `RECENT_MAX` messages, and `history_bytes_max` bytes of frames. The oldest
+//! Two rings of fixed size, taken at the start: `RECENT_MAX` messages, and `history_bytes_max` bytes of texts. The oldest
 //! make room for the newest. Invariants: a message's number is its place in the first ring, modulo its size; a
 //! conversation's messages are linked from its last one backwards, and so are those of a bucket (hash chains as in
 //! DEFLATE's match finder): a link out of the ring's reach ends its chain, so nothing is ever unlinked.
@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
 use hashbrown::DefaultHashBuilder;
-use wire::{ClientMessageId, ConversationId, MessageId, Seq, UserId};
+use wire::{ClientMessageId, ConversationId, MessageId, Seq, Text, UserId};
 
 use crate::counters::Counters;
 use crate::limits::RECENT_MAX;
@@ -29,7 +29,7 @@ pub(crate) struct Remembered {
     pub(crate) body_hash: u32,
 }
 
-/// A remembered message, and where its frame and its conversation's message before it are: one cache line, which is cold
+/// A remembered message, and where its text and its conversation's message before it are: one cache line, which is cold
 /// when its turn comes.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
@@ -40,9 +40,10 @@ struct Entry {
     seq: Seq,
     message_id: MessageId,
     body_hash: u32,
-    frame_len: u32,
-    /// Where its frame was written, in units of `FRAME_ALIGN` since the start of the shard, wrapping.
-    frame_at: u32,
+    /// Bytes of its text; zero if that was not kept.
+    text_len: u32,
+    /// Where its text was written, in units of `FRAME_ALIGN` since the start of the shard, wrapping.
+    text_at: u32,
     /// How many messages ago its conversation's message before was.
     before: Ago,
     /// How many messages ago its bucket's message before was.
@@ -122,8 +123,11 @@ const BUCKETS: usize = RECENT_MAX * 4;
 
 const _: () = assert!(BUCKETS.is_power_of_two());
 
-/// Frames begin at multiples of this in their ring.
-const FRAME_ALIGN: usize = 8;
+/// Texts begin at multiples of this in their ring.
+const TEXT_ALIGN: usize = 8;
+
+/// Before each text stands when it was taken, in milliseconds since 1970.
+const TIME_BYTES: usize = size_of::<u64>();
 
 impl Entry {
     const BLANK: Self = Self {
@@ -133,8 +137,8 @@ impl Entry {
         seq: Seq(0),
         message_id: MessageId(0),
         body_hash: 0,
-        frame_len: 0,
-        frame_at: 0,
+        text_len: 0,
+        text_at: 0,
         before: Ago::NEVER,
         older: Ago::NEVER,
     };
@@ -159,11 +163,11 @@ pub(crate) struct Recent {
     /// The run of ids that was looked for last, and its hash: one is remembered right after nobody found it.
     run: ((u64, u64), u64),
     hasher: DefaultHashBuilder,
-    frames: Box<[u8]>,
-    /// Bytes of frames written since the start of the shard.
+    texts: Box<[u8]>,
+    /// Bytes of texts written since the start of the shard.
     written: u64,
-    /// Number of the first message whose frame is there.
-    first_with_frame: u64,
+    /// Number of the first message whose text is there.
+    first_with_text: u64,
 }
 
 /// A fingerprint of a text: FNV-1a's shape over words, in four lanes that do not wait for each other. Only ever compared
@@ -202,14 +206,14 @@ impl Recent {
     }
 
     /// One that remembers, with all of its memory taken now and touched, so that load does not make the node grow.
-    /// `history_bytes` is rounded down to a power of two; zero keeps no frames.
+    /// `history_bytes` is rounded down to a power of two; zero keeps no texts.
     pub(crate) fn new(history_bytes: usize) -> Self {
         // Not zeros: the allocator would hand out pages that are not there yet.
-        let entries = vec![Entry { frame_len: 1, ..Entry::BLANK }; RECENT_MAX];
+        let entries = vec![Entry { text_len: 1, ..Entry::BLANK }; RECENT_MAX];
         let mut recent = Self::with(entries, BUCKETS, history_bytes);
         recent.buckets.fill(Bucket::new(0, true, 0));
         recent.buckets.fill(Bucket::EMPTY);
-        recent.frames.fill(1);
+        recent.texts.fill(1);
         recent
     }
 
@@ -222,9 +226,9 @@ impl Recent {
             buckets: vec![Bucket::EMPTY; buckets].into_boxed_slice(),
             run: ((0, 0), hasher.hash_one((0u64, 0u64))),
             hasher,
-            frames: vec![0; history_bytes].into_boxed_slice(),
+            texts: vec![0; history_bytes].into_boxed_slice(),
             written: 0,
-            first_with_frame: 1,
+            first_with_text: 1,
         }
     }
 
@@ -269,17 +273,17 @@ impl Recent {
         None
     }
 
-    /// Remembers a message, and its frame if frames are kept. `before` is the number of its conversation's message
+    /// Remembers a message, and its text and its time if texts are kept. `before` is the number of its conversation's message
     /// before it, or zero.
     pub(crate) fn remember(
         &mut self,
         message: Remembered,
         before: u64,
-        frame: &[u8],
+        (unix_ms, text): (u64, &[u8]),
         counters: &mut Counters,
     ) {
         let number = self.next;
-        let (frame_at, frame_len) = self.keep(frame);
+        let (text_at, text_len) = self.keep(unix_ms, text);
         let Remembered { conversation, from, client_message_id, seq, message_id, body_hash } =
             message;
         let home = self.home((from.0, client_message_id.0));
@@ -292,8 +296,8 @@ impl Recent {
             seq,
             message_id,
             body_hash,
-            frame_len,
-            frame_at,
+            text_len,
+            text_at,
             before: Ago::between(number, before),
             older: Ago::between(number, older),
         };
@@ -313,67 +317,72 @@ impl Recent {
     fn warm(&self) {
         let entry = self.entries.get(place_of(self.next + 1) as usize);
         core::hint::black_box(entry.map(|entry| entry.seq));
-        let size = self.frames.len();
+        let size = self.texts.len();
         if size > 0 {
-            for ahead in [256, 320, 384, 448] {
+            for ahead in [192, 256, 320] {
                 let at = (self.written as usize + ahead) & (size - 1);
-                core::hint::black_box(self.frames.get(at).copied());
+                core::hint::black_box(self.texts.get(at).copied());
             }
         }
     }
 
-    /// Writes a frame into the ring of frames, in one piece; where, as in an entry, and how long.
+    /// Writes a text into the ring of texts, in one piece; where, as in an entry, and how long.
     #[allow(clippy::cast_possible_truncation, reason = "where wraps, lengths are far below 4 GiB")]
-    fn keep(&mut self, frame: &[u8]) -> (u32, u32) {
-        let size = self.frames.len();
-        if size == 0 || frame.len() > size {
+    fn keep(&mut self, unix_ms: u64, text: &[u8]) -> (u32, u32) {
+        let size = self.texts.len();
+        let len = TIME_BYTES + text.len();
+        if len > size {
             return (0, 0);
         }
         // The ring's size is a power of two.
         let mut at = self.written as usize & (size - 1);
-        if at + frame.len() > size {
+        if at + len > size {
             self.written += (size - at) as u64;
             at = 0;
         }
-        let Some(place) = self.frames.get_mut(at..at + frame.len()) else { return (0, 0) };
-        place.copy_from_slice(frame);
-        let frame_at = (self.written / FRAME_ALIGN as u64) as u32;
-        self.written += frame.len().next_multiple_of(FRAME_ALIGN) as u64;
-        (frame_at, frame.len() as u32)
+        let Some(place) = self.texts.get_mut(at..at + len) else { return (0, 0) };
+        let (time, body) = place.split_at_mut(TIME_BYTES);
+        time.copy_from_slice(&unix_ms.to_le_bytes());
+        body.copy_from_slice(text);
+        let text_at = (self.written / TEXT_ALIGN as u64) as u32;
+        self.written += len.next_multiple_of(TEXT_ALIGN) as u64;
+        (text_at, text.len() as u32)
     }
 
-    /// A remembered message's frame, if it has not been overwritten.
+    /// A remembered message's time and text, if they have not been overwritten.
     #[allow(clippy::cast_possible_truncation, reason = "where wraps")]
-    fn frame(&self, entry: &Entry) -> Option<&[u8]> {
-        let size = self.frames.len();
-        // Entries live for RECENT_MAX frames, far less than it takes to wrap.
-        let since = ((self.written / FRAME_ALIGN as u64) as u32).wrapping_sub(entry.frame_at);
-        if entry.frame_len == 0 || since as usize * FRAME_ALIGN > size {
+    fn text_of(&self, entry: &Entry) -> Option<(u64, &[u8])> {
+        let size = self.texts.len();
+        // Entries live for RECENT_MAX texts, far less than it takes to wrap.
+        let since = ((self.written / TEXT_ALIGN as u64) as u32).wrapping_sub(entry.text_at);
+        if entry.text_len == 0 || since as usize * TEXT_ALIGN > size {
             return None;
         }
-        let at = (entry.frame_at as usize * FRAME_ALIGN) & (size - 1);
-        self.frames.get(at..at + entry.frame_len as usize)
+        let at = (entry.text_at as usize * TEXT_ALIGN) & (size - 1);
+        let kept = self.texts.get(at..at + TIME_BYTES + entry.text_len as usize)?;
+        let (time, body) = kept.split_first_chunk()?;
+        Some((u64::from_le_bytes(*time), body))
     }
 
     fn count_evicted(&mut self, counters: &mut Counters) {
-        if self.frames.is_empty() {
+        if self.texts.is_empty() {
             return;
         }
-        while self.first_with_frame < self.next
-            && self.entry(self.first_with_frame).is_none_or(|entry| self.frame(entry).is_none())
+        while self.first_with_text < self.next
+            && self.entry(self.first_with_text).is_none_or(|entry| self.text_of(entry).is_none())
         {
-            self.first_with_frame += 1;
+            self.first_with_text += 1;
             counters.history_evicted += 1;
         }
     }
 
-    /// The numbers of a conversation's messages after a cursor whose frames are there, oldest first, at most `limit`, and
+    /// The numbers of a conversation's messages after a cursor whose texts are there, oldest first, at most `limit`, and
     /// whether there was no more. `last` is the number of its last message.
     pub(crate) fn page(&self, last: u64, after: Seq, limit: usize) -> (Vec<u64>, bool) {
         let mut found = Vec::new();
         let mut number = last;
         while let Some(entry) = self.entry(number) {
-            if entry.seq <= after || self.frame(entry).is_none() {
+            if entry.seq <= after || self.text_of(entry).is_none() {
                 break;
             }
             found.push(number);
@@ -385,10 +394,12 @@ impl Recent {
         (found, is_complete)
     }
 
-    /// A message of a page: its place and its frame.
-    pub(crate) fn text(&self, number: u64) -> Option<(Seq, &[u8])> {
+    /// A message of a page.
+    pub(crate) fn text(&self, number: u64) -> Option<Text<'_>> {
         let entry = self.entry(number)?;
-        Some((entry.seq, self.frame(entry)?))
+        let (unix_ms, body) = self.text_of(entry)?;
+        let Entry { conversation, seq, message_id, from, .. } = *entry;
+        Some(Text { conversation, seq, message_id, from, unix_ms, body })
     }
 }
 
@@ -424,7 +435,7 @@ mod tests {
                 _ => (97, random | 1 << 63),
             };
             assert!(recent.find(UserId(from), ClientMessageId(id)).is_none(), "{seq}");
-            recent.remember(message(from, id, seq), 0, &[], &mut counters);
+            recent.remember(message(from, id, seq), 0, (0, &[]), &mut counters);
             model.push_back((from, id, seq));
             if model.len() > RECENT_MAX {
                 let (from, id, seq) = model.pop_front().unwrap();

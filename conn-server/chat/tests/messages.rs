@@ -396,7 +396,7 @@ fn a_stream_torn_at_every_byte_says_the_same() {
 fn the_history_of_none_is_bounded_and_says_what_it_dropped() {
     let config = WorldConfig {
         durability: Durability::None,
-        // A text of 128 bytes is a frame of 200: ten fit, and are overwritten as a whole.
+        // A text of 128 bytes takes 136: fifteen fit, and are overwritten as a whole.
         history_bytes_max: 2048,
         ..WorldConfig::default()
     };
@@ -412,9 +412,9 @@ fn the_history_of_none_is_bounded_and_says_what_it_dropped() {
     let texts = world.peer(b).texts();
     assert_eq!(
         texts.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(),
-        (21..=30).collect::<Vec<_>>()
+        (16..=30).collect::<Vec<_>>()
     );
-    assert_eq!(world.shard(0).counters().history_evicted, 20);
+    assert_eq!(world.shard(0).counters().history_evicted, 15);
 }
 
 #[test]

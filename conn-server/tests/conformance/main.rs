@@ -93,6 +93,7 @@ conformance! {
     reading::torn_reads_are_put_together,
     reading::merged_reads_are_taken_apart,
     reading::a_frame_larger_than_any_buffer_arrives,
+    reading::who_says_much_and_little_in_turn_is_heard,
     reading::garbage_is_refused_and_closed,
     flow::short_writes_go_on_where_they_stopped,
     flow::a_slow_reader_is_closed_and_nobody_else_notices,

@@ -53,6 +53,37 @@ pub(crate) fn a_frame_larger_than_any_buffer_arrives(driver: DriverKind) {
     node.stop();
 }
 
+/// Large texts and small ones in turn, several at a time, with few large buffers: every kind of receive, and the changes
+/// between them.
+pub(crate) fn who_says_much_and_little_in_turn_is_heard(driver: DriverKind) {
+    const AT_ONCE: u64 = 4;
+    let mut config = settings(driver);
+    config.body_bytes_max = 32 * 1024;
+    config.uring.bulk_buffers = 1;
+    let node = TestNode::with(&config);
+    let pairs = [(1, 2), (3, 4), (5, 6)];
+    let mut peers = pairs.map(|(from, to)| (node.login(from), node.login(to), to));
+    let mut id = 0;
+    for len in [32 * 1024, 10, 20_000, 4096, 5, 4000].into_iter().cycle().take(60) {
+        let first = id + 1;
+        id += AT_ONCE;
+        let body = |id: u64, to: u64| vec![b'a' + ((id + to) % 26) as u8; len];
+        for (alice, _, to) in &mut peers {
+            let stream: Vec<u8> =
+                (first..=id).flat_map(|id| text(*to, id, &body(id, *to))).collect();
+            alice.write(&stream);
+        }
+        for (alice, bob, to) in &mut peers {
+            for id in first..=id {
+                assert_eq!(alice.expect_acked().client_message_id.0, id);
+                assert_eq!(bob.expect_text().body, body(id, *to));
+            }
+        }
+    }
+    drop(peers);
+    node.stop();
+}
+
 pub(crate) fn garbage_is_refused_and_closed(driver: DriverKind) {
     let node = TestNode::start(driver);
     let mut whole = node.login(1);
