@@ -47,7 +47,11 @@ type Wanted = (&'static str, &'static str, Option<f64>);
 const HELD: &[Wanted] = &[
     ("/connections/established", "connections held", None),
     ("/connections/ramp_s", "ramp, s", None),
-    ("/capacity/memory/node_rss_total_per_connection_bytes", "node, start included, B", Some(768.0)),
+    (
+        "/capacity/memory/node_rss_total_per_connection_bytes",
+        "node, start included, B",
+        Some(768.0),
+    ),
     (
         "/capacity/memory/generator_rss_total_per_connection_bytes",
         "generator, start included, B",
@@ -66,7 +70,11 @@ const HELD: &[Wanted] = &[
     ("/ledger/duplicate", "duplicate", Some(0.0)),
     ("/ledger/reordered", "reordered", Some(0.0)),
     ("/capacity/teardown/closed_s", "teardown, s", Some(60.0)),
-    ("/capacity/teardown/kernel_residue_of_growth", "kernel memory that stayed, of its growth", Some(0.05)),
+    (
+        "/capacity/teardown/kernel_residue_of_growth",
+        "kernel memory that stayed, of its growth",
+        Some(0.05),
+    ),
 ];
 
 const IDLE: &[Wanted] = &[
@@ -100,14 +108,15 @@ fn main() -> anyhow::Result<ExitCode> {
     let is_met = wanted.iter().all(|wanted| reports.iter().all(|report| meets(wanted, report)));
     if !args.dry {
         let row = args.row.to_possible_value().context("a row has a name")?;
-        let facts =
-            collect_for(&format!("cargo run --release -p benches --bin hold -- {}", row.get_name()));
+        let facts = collect_for(&format!(
+            "cargo run --release -p benches --bin hold -- {}",
+            row.get_name()
+        ));
         let headline = headline(args.row, &reports);
         write_json(name, &facts, &json!({ "headline": headline, "runs": reports }))?;
         let commands: Vec<String> =
             words.iter().map(|words| format!("loadgen {}", words.join(" "))).collect();
-        let body =
-            format!("```text\n{}\n```\n\n{}", commands.join("\n"), table(wanted, &reports));
+        let body = format!("```text\n{}\n```\n\n{}", commands.join("\n"), table(wanted, &reports));
         write_markdown(name, title, &facts, &body)?;
     }
     // The same exit status as that of a run that misses an objective.

@@ -358,7 +358,9 @@ impl<'r> Ring<'r> {
     pub(super) fn release(&mut self) {
         // Nothing is in flight; whatever fails here is done by the kernel when the ring goes.
         let _ = self.submitter.unregister_files();
-        let _ = self.submitter.unregister_buf_ring(GROUP);
+        for kind in [Kind::Page, Kind::Bulk] {
+            let _ = self.submitter.unregister_buf_ring(kind.group());
+        }
         let _ = self.submitter.unregister_ring_fd();
     }
 }
