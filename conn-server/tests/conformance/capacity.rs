@@ -48,7 +48,6 @@ pub(crate) fn buffers_run_out_and_come_back(driver: DriverKind) {
     let mut config = settings(driver);
     config.uring.buffers = 4;
     config.uring.buffer_bytes = 256;
-    config.uring.bulk_buffers = 0;
     let node = TestNode::with(&config);
     let mut rounds = 0;
     // How a burst meets the pool is the scheduler's affair: repeat until it has run dry.

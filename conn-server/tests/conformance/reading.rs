@@ -53,13 +53,11 @@ pub(crate) fn a_frame_larger_than_any_buffer_arrives(driver: DriverKind) {
     node.stop();
 }
 
-/// Large texts and small ones in turn, several at a time, with few large buffers: every kind of receive, and the changes
-/// between them.
+/// Large texts and small ones in turn, several at a time: torn frames of all sizes, with whole ones before and behind.
 pub(crate) fn who_says_much_and_little_in_turn_is_heard(driver: DriverKind) {
     const AT_ONCE: u64 = 4;
     let mut config = settings(driver);
     config.body_bytes_max = 32 * 1024;
-    config.uring.bulk_buffers = 1;
     let node = TestNode::with(&config);
     let pairs = [(1, 2), (3, 4), (5, 6)];
     let mut peers = pairs.map(|(from, to)| (node.login(from), node.login(to), to));

@@ -14,37 +14,11 @@ use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-/// Which buffers a receive takes from. Each kind is a buffer group of the ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Of a page: what most receives bring.
-    Page,
-    /// For connections that say much at once, one receive at a time.
-    Bulk,
-}
+/// The one buffer group of a ring.
+pub(super) const GROUP: u16 = 0;
 
-impl Kind {
-    /// The kernel's number of the group.
-    pub(super) const fn group(self) -> u16 {
-        match self {
-            Self::Page => 0,
-            Self::Bulk => 1,
-        }
-    }
-
-    /// Ids of this kind begin here: a completion names the buffer, not its group.
-    const fn first_id(self) -> u16 {
-        match self {
-            Self::Page => 0,
-            Self::Bulk => 1 << 15,
-        }
-    }
-}
-
-/// Bytes of a bulk buffer: as many as the core takes at once.
-pub(super) const BULK_BYTES: u32 = chat::limits::RECEIVE_BYTES_MAX as u32;
-
-/// Anonymous zeroed memory, page-aligned.
+/// Anonymous zeroed memory, page-aligned, all of it there from the start: no page fault in the middle of a burst, and the
+/// memory that a connection adds can be told from what the node needs anyway.
 #[derive(Debug)]
 struct Mapping {
     start: NonNull<u8>,
@@ -52,12 +26,9 @@ struct Mapping {
 }
 
 impl Mapping {
-    /// `is_there`: all of it from the start, so that there is no page fault in the middle of a burst, and the memory that a
-    /// connection adds can be told from what the node needs anyway.
-    fn new(len: usize, is_there: bool) -> io::Result<Self> {
-        let access = ProtFlags::READ | ProtFlags::WRITE;
-        let populate = if is_there { MapFlags::POPULATE } else { MapFlags::empty() };
-        let kind = MapFlags::PRIVATE | populate;
+    fn new(len: usize) -> io::Result<Self> {
+        let (access, kind) =
+            (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::POPULATE);
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no existing memory.
         let start = unsafe { mmap_anonymous(ptr::null_mut(), len, access, kind) }?;
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mmap gave null"))?;
@@ -77,18 +48,11 @@ impl Drop for Mapping {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BufferId(pub(super) u16);
 
-impl BufferId {
-    pub(super) const fn kind(self) -> Kind {
-        if self.0 < Kind::Bulk.first_id() { Kind::Page } else { Kind::Bulk }
-    }
-}
-
-/// The ring of one kind and its buffers.
+/// The ring and its buffers.
 #[derive(Debug)]
 pub(super) struct Buffers {
     ring: Mapping,
     memory: Mapping,
-    kind: Kind,
     /// A power of two.
     count: u16,
     bytes_each: usize,
@@ -98,24 +62,18 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    /// Allocates `count` (a power of two up to 32,768) buffers, registers them and hands them all to the kernel. Memory of
-    /// bulk buffers is taken when they are used.
-    pub(super) fn new(
-        submitter: &Submitter<'_>,
-        kind: Kind,
-        count: u16,
-        bytes_each: u32,
-    ) -> io::Result<Self> {
+    /// Allocates `count` (a power of two up to 32,768) buffers, registers them and hands them all to the kernel.
+    pub(super) fn new(submitter: &Submitter<'_>, count: u16, bytes_each: u32) -> io::Result<Self> {
         assert!(count.is_power_of_two(), "the configuration rounds it");
         let bytes_each = bytes_each as usize;
-        let ring = Mapping::new(usize::from(count) * size_of::<BufRingEntry>(), true)?;
-        let memory = Mapping::new(usize::from(count) * bytes_each, kind == Kind::Page)?;
+        let ring = Mapping::new(usize::from(count) * size_of::<BufRingEntry>())?;
+        let memory = Mapping::new(usize::from(count) * bytes_each)?;
         let address = ring.start.as_ptr() as u64;
         // SAFETY: the ring's memory is mapped for as long as `Self` lives, and the driver drops `Self` after the last
         // completion of the io_uring it is registered with.
-        unsafe { submitter.register_buf_ring_with_flags(address, count, kind.group(), 0) }?;
-        let mut buffers = Self { ring, memory, kind, count, bytes_each, tail: 0, published: 0 };
-        (0..count).for_each(|at| buffers.recycle(BufferId(kind.first_id() + at)));
+        unsafe { submitter.register_buf_ring_with_flags(address, count, GROUP, 0) }?;
+        let mut buffers = Self { ring, memory, count, bytes_each, tail: 0, published: 0 };
+        (0..count).for_each(|id| buffers.recycle(BufferId(id)));
         buffers.publish();
         Ok(buffers)
     }
@@ -124,21 +82,12 @@ impl Buffers {
         self.count
     }
 
-    pub(super) const fn bytes_each(&self) -> usize {
-        self.bytes_each
-    }
-
-    /// Where a buffer is among these.
-    fn place(&self, id: BufferId) -> usize {
-        let at = id.0.checked_sub(self.kind.first_id());
-        usize::from(at.filter(|at| *at < self.count).expect("a buffer of this ring"))
-    }
-
     /// The bytes that a completion put into a buffer.
     pub(super) fn bytes(&mut self, id: BufferId, len: usize) -> &mut [u8] {
+        assert!(id.0 < self.count, "the kernel names a buffer that it was given");
         assert!(len <= self.bytes_each, "the kernel stays within the buffer");
-        let start = self.place(id) * self.bytes_each;
-        // SAFETY: the place is below `count` (checked), so the offset is within the mapping of `count * bytes_each` bytes.
+        let start = usize::from(id.0) * self.bytes_each;
+        // SAFETY: `id` is below `count`, so the offset is within the mapping of `count * bytes_each` bytes.
         let start = unsafe { self.memory.start.add(start) };
         // SAFETY: the range is within one buffer (asserted), zero-initialised or written by the kernel, and lent to us
         // by a completion: the kernel does not touch it until it is recycled and published. `&mut self` keeps it from
@@ -148,8 +97,9 @@ impl Buffers {
 
     /// Gives a buffer back; the kernel sees it with the next `publish`.
     pub(super) fn recycle(&mut self, id: BufferId) {
+        debug_assert!(id.0 < self.count, "a buffer of this ring");
         let place = usize::from(self.tail & (self.count - 1));
-        let start = self.place(id) * self.bytes_each;
+        let start = usize::from(id.0) * self.bytes_each;
         let entry = self.ring.start.cast::<BufRingEntry>();
         // SAFETY: `place` is below `count`, the number of entries in the mapping.
         let entry = unsafe { entry.add(place) };

@@ -27,7 +27,7 @@ pub(super) use probe::explain;
 pub use probe::probe;
 
 use self::accept::Accepting;
-use self::buffers::{BULK_BYTES, Buffers, Kind};
+use self::buffers::Buffers;
 use self::receive::Starved;
 use self::ring::{Completion, Enter, Ring};
 use self::send::SendArena;
@@ -55,9 +55,6 @@ pub struct UringConfig {
     /// Bytes of each buffer; at most 4 KiB. A connection can deliver 32 buffers before its pause takes effect, and the
     /// core puts 128 KiB aside for a paused one.
     pub buffer_bytes: u32,
-    /// Buffers of 64 KiB for connections that say much at once: a power of two, at most 1,024, or zero for none. Their
-    /// memory is taken when they are used.
-    pub bulk_buffers: u16,
 }
 
 impl Default for UringConfig {
@@ -69,7 +66,6 @@ impl Default for UringConfig {
             completion_entries: 16_384,
             buffers: 1024,
             buffer_bytes: 4096,
-            bulk_buffers: 64,
         }
     }
 }
@@ -99,7 +95,7 @@ pub(crate) fn run(host: &mut Host, io: UringIo, ready: impl FnOnce()) -> io::Res
         host.end_turn();
         driver.arrange_accepts(host);
         driver.feed_starved(host);
-        driver.publish();
+        driver.buffers.publish();
         if let Phase::Over(end) = host.phase {
             return Ok(end);
         }
@@ -116,7 +112,6 @@ pub(crate) fn run(host: &mut Host, io: UringIo, ready: impl FnOnce()) -> io::Res
 struct Driver<'r> {
     ring: Ring<'r>,
     buffers: Buffers,
-    bulk: Option<Buffers>,
     slots: Slots,
     sends: SendArena,
     accepting: Accepting,
@@ -129,18 +124,13 @@ impl<'r> Driver<'r> {
     fn new(uring: &'r mut IoUring, host: &mut Host, io: UringIo) -> io::Result<Self> {
         let ring = Ring::new(uring);
         ring.submitter().register_files_sparse(io.files)?;
-        let UringConfig { buffers, buffer_bytes, bulk_buffers, .. } = io.config;
-        let buffers = Buffers::new(ring.submitter(), Kind::Page, buffers, buffer_bytes)?;
-        let bulk = (bulk_buffers > 0)
-            .then(|| Buffers::new(ring.submitter(), Kind::Bulk, bulk_buffers, BULK_BYTES))
-            .transpose()?;
+        let buffers = Buffers::new(ring.submitter(), io.config.buffers, io.config.buffer_bytes)?;
         // For what has to go through the kernel's worker threads all the same: a mass of it must not become a mass of
         // threads. Best effort: the limit is an economy.
         let _ = ring.submitter().register_iowq_max_workers(&mut [1, 1]);
         let mut driver = Self {
             ring,
             buffers,
-            bulk,
             slots: Slots::with_capacity(io.files as usize),
             sends: SendArena::new(),
             accepting: Accepting::new(io.listeners),
@@ -185,14 +175,6 @@ impl<'r> Driver<'r> {
             Some(Op::Pause) => self.on_paused(completion),
             Some(Op::AcceptCancel) => self.on_accept_cancelled(completion),
             Some(Op::Teardown) | None => host.counters.stale += 1,
-        }
-    }
-
-    /// Lets the kernel see the buffers that were given back.
-    fn publish(&mut self) {
-        self.buffers.publish();
-        if let Some(bulk) = &mut self.bulk {
-            bulk.publish();
         }
     }
 

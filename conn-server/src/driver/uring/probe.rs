@@ -2,7 +2,7 @@
 
 use io_uring::{Probe, opcode};
 
-use super::buffers::{Buffers, Kind};
+use super::buffers::Buffers;
 use super::{UringConfig, ring};
 
 /// Sets a small ring up with everything that the driver uses, and takes it down again.
@@ -25,7 +25,7 @@ pub fn probe() -> Result<String, String> {
         }
     }
     submitter.register_files_sparse(8).map_err(|error| explain(&error))?;
-    let buffers = Buffers::new(&submitter, Kind::Page, 8, 256).map_err(|error| explain(&error))?;
+    let buffers = Buffers::new(&submitter, 8, 256).map_err(|error| explain(&error))?;
     // The ring first: nothing is in flight, but the order is the rule.
     drop(uring);
     drop(buffers);

@@ -4,16 +4,12 @@
 //! A multishot receive that is armed on a full socket never waits for a poll, so a cancel does not find it before the
 //! socket is empty, however much that is. Until a socket has been seen empty it is received from buffer by buffer: then
 //! what comes between a pause and its effect is bounded.
-//!
-//! Connections whose receives fill their buffers, several in a row, are received from once at a time into bulk buffers,
-//! until they say less again: one large receive costs less than many small ones, and large frames come whole.
 
 use std::collections::VecDeque;
 
 use chat::ConnKey;
 
 use super::Driver;
-use super::buffers::{BufferId, Kind};
 use super::ring::Completion;
 use super::slots::State;
 use super::token::{Op, Token};
@@ -41,12 +37,9 @@ impl Driver<'_> {
         {
             slot.set(State::RECEIVE);
             let token = Token::conn(Op::Receive, key);
-            if slot.is(State::CAREFUL.with(State::BULK)) {
-                slot.set(State::ONCE);
-                let kind = if slot.is(State::BULK) { Kind::Bulk } else { Kind::Page };
-                self.ring.receive_once(slot.file, kind, token, &mut host.counters);
+            if slot.is(State::CAREFUL) {
+                self.ring.receive_once(slot.file, token, &mut host.counters);
             } else {
-                slot.clear(State::ONCE);
                 self.ring.receive(slot.file, token, &mut host.counters);
             }
         }
@@ -61,7 +54,7 @@ impl Driver<'_> {
                 if !completion.has_more() {
                     slot.clear(State::RECEIVE);
                 }
-                was_single = slot.is(State::ONCE);
+                was_single = slot.is(State::CAREFUL);
                 if completion.has_emptied() {
                     slot.clear(State::CAREFUL);
                 }
@@ -77,9 +70,12 @@ impl Driver<'_> {
             let len = usize::try_from(completion.result).unwrap_or(0);
             if is_wanted && len > 0 {
                 host.counters.receives += 1;
-                self.choose_kind(host, key, len, completion.has_more());
+                let bytes = self.buffers.bytes(buffer, len);
+                host.shard.handle_receive(host.now, key, bytes, &mut host.fx);
             }
-            self.hand_over(host, key, buffer, if is_wanted { len } else { 0 });
+            // Given back on every path, also of a connection that is gone: else the pool leaks.
+            self.buffers.recycle(buffer);
+            self.starved.returned += 1;
         }
         if completion.result <= 0 && is_wanted {
             self.on_receive_end(host, key, completion.result);
@@ -88,32 +84,6 @@ impl Driver<'_> {
             // A cancel that a resume has overtaken is no fault of the kernel's, nor is the end of a receive of one buffer.
             let was_ended = completion.result != -libc::ECANCELED && !was_single;
             self.after_receive(host, key, was_ended);
-        }
-    }
-
-    /// Gives what was received to the core, and the buffer back.
-    fn hand_over(&mut self, host: &mut Host, key: ConnKey, buffer: BufferId, len: usize) {
-        let buffers = match (buffer.kind(), &mut self.bulk) {
-            (Kind::Bulk, Some(bulk)) => bulk,
-            (Kind::Bulk | Kind::Page, _) => &mut self.buffers,
-        };
-        if len > 0 {
-            let bytes = buffers.bytes(buffer, len);
-            host.shard.handle_receive(host.now, key, bytes, &mut host.fx);
-        }
-        // Given back on every path, also of a connection that is gone: else the pool leaks.
-        buffers.recycle(buffer);
-        self.starved.returned += 1;
-    }
-
-    /// Changes between page and bulk buffers. A receive that goes on is ended for that; the next is armed after it.
-    fn choose_kind(&mut self, host: &mut Host, key: ConnKey, len: usize, has_more: bool) {
-        let is_full = len >= self.buffers.bytes_each();
-        let Some(slot) = self.slots.of(key).filter(|_| self.bulk.is_some()) else { return };
-        if slot.turns(is_full) && has_more {
-            host.counters.cancels += 1;
-            let (target, token) = (Token::conn(Op::Receive, key), Token::conn(Op::Pause, key));
-            self.ring.cancel(target, token, &mut host.counters);
         }
     }
 
@@ -131,8 +101,6 @@ impl Driver<'_> {
                     && !slot.is(State::STARVED)
                 {
                     slot.set(State::STARVED);
-                    // Those of a page are many more.
-                    slot.clear(State::BULK);
                     if self.starved.keys.is_empty() {
                         self.starved.returned = 0;
                     }
@@ -168,7 +136,7 @@ impl Driver<'_> {
             return;
         }
         // What is armed now finds its buffers already published.
-        self.publish();
+        self.buffers.publish();
         let mut room = if is_all_back { count } else { self.starved.returned };
         self.starved.returned = 0;
         while room > 0
@@ -203,15 +171,14 @@ impl Driver<'_> {
         self.arm_receive(host, key);
     }
 
-    /// The cancel of a pause, or of a change to bulk buffers, is done. If that of a pause missed its target, it is repeated
-    /// after the next completions; a change has time.
+    /// The cancel of a pause is done. If it missed its target, it is repeated after the next completions.
     pub(super) fn on_paused(&mut self, completion: Completion) {
         let key = completion.token.key();
-        let Some(slot) = self.slots.of(key).filter(|_| completion.result < 0) else { return };
-        if slot.is(State::RECEIVE) && !slot.is(State::ONCE) {
-            slot.clear(State::BULK);
-        }
-        if slot.is(State::PAUSED) && slot.is(State::RECEIVE) {
+        if completion.result < 0
+            && let Some(slot) = self.slots.of(key)
+            && slot.is(State::PAUSED)
+            && slot.is(State::RECEIVE)
+        {
             self.missed.push(key);
         }
     }

@@ -16,7 +16,7 @@ use io_uring::{
 };
 
 use super::UringConfig;
-use super::buffers::{BufferId, Kind};
+use super::buffers::{BufferId, GROUP};
 use super::token::{Op, Token};
 use crate::stats::IoCounters;
 
@@ -257,20 +257,14 @@ impl<'r> Ring<'r> {
 
     /// Receives until cancelled, the end of the stream, or a shortage of buffers.
     pub(super) fn receive(&mut self, file: u32, token: Token, counters: &mut IoCounters) {
-        let receive = opcode::RecvMulti::new(Fixed(file), Kind::Page.group()).build();
+        let receive = opcode::RecvMulti::new(Fixed(file), GROUP).build();
         self.push(receive.user_data(token.user_data()), counters);
     }
 
     /// Receives once.
-    pub(super) fn receive_once(
-        &mut self,
-        file: u32,
-        kind: Kind,
-        token: Token,
-        counters: &mut IoCounters,
-    ) {
-        let receive = opcode::Recv::new(Fixed(file), std::ptr::null_mut(), 0);
-        let receive = receive.buf_group(kind.group()).build().flags(squeue::Flags::BUFFER_SELECT);
+    pub(super) fn receive_once(&mut self, file: u32, token: Token, counters: &mut IoCounters) {
+        let receive = opcode::Recv::new(Fixed(file), std::ptr::null_mut(), 0).buf_group(GROUP);
+        let receive = receive.build().flags(squeue::Flags::BUFFER_SELECT);
         self.push(receive.user_data(token.user_data()), counters);
     }
 
@@ -358,9 +352,7 @@ impl<'r> Ring<'r> {
     pub(super) fn release(&mut self) {
         // Nothing is in flight; whatever fails here is done by the kernel when the ring goes.
         let _ = self.submitter.unregister_files();
-        for kind in [Kind::Page, Kind::Bulk] {
-            let _ = self.submitter.unregister_buf_ring(kind.group());
-        }
+        let _ = self.submitter.unregister_buf_ring(GROUP);
         let _ = self.submitter.unregister_ring_fd();
     }
 }

@@ -27,12 +27,6 @@ impl State {
     pub(super) const ABORTED: Self = Self(1 << 9);
     /// Its socket may be full, and then a cancel would not find a receive that goes on and on: one buffer at a time.
     pub(super) const CAREFUL: Self = Self(1 << 10);
-    /// It says much at once: a bulk buffer for each receive.
-    pub(super) const BULK: Self = Self(1 << 11);
-    /// The receive that is armed ends with its first completion.
-    pub(super) const ONCE: Self = Self(1 << 12);
-    /// How many receives in a row spoke for a change between page and bulk buffers.
-    const STREAK: Self = Self(0b11 << 13);
     /// The slot has an owner.
     const OPEN: Self = Self(1 << 15);
 
@@ -80,27 +74,6 @@ impl Slot {
 
     pub(super) const fn clear(&mut self, bits: State) {
         self.state.0 &= !bits.0;
-    }
-
-    /// Notes a receive that filled a page buffer, or would have: whether that was the third in a row that did not fit the
-    /// connection's kind of buffer. Then its kind is changed.
-    pub(super) const fn turns(&mut self, is_full: bool) -> bool {
-        const ONE: u16 = State::STREAK.0 & State::STREAK.0.wrapping_neg();
-        if is_full == self.is(State::BULK) {
-            self.clear(State::STREAK);
-            return false;
-        }
-        self.state.0 += ONE;
-        if !self.is_streak_over() {
-            return false;
-        }
-        self.clear(State::STREAK);
-        self.state.0 ^= State::BULK.0;
-        true
-    }
-
-    const fn is_streak_over(&self) -> bool {
-        self.state.0 & State::STREAK.0 == State::STREAK.0
     }
 }
 
@@ -170,23 +143,6 @@ mod tests {
         slots.of(second).unwrap().set(State::SEND);
         assert!(slots.of(second).unwrap().is(State::NO_SEND));
         assert!(!slots.of(second).unwrap().is(State::RECEIVE.with(State::CLOSE)));
-    }
-
-    #[test]
-    fn three_receives_in_a_row_change_the_kind_of_buffer() {
-        let mut slots = Slots::default();
-        let key = ConnKey::from_parts(0, 1);
-        slots.open(key, 1);
-        let slot = slots.of(key).unwrap();
-        let mut kinds = Vec::new();
-        for is_full in [true, true, false, true, true, true, false, false, true, false, false] {
-            kinds.push((slot.turns(is_full), slot.is(State::BULK)));
-        }
-        let page = (false, false);
-        let bulk = (false, true);
-        let (up, down) = ((true, true), (true, false));
-        assert_eq!(kinds, [page, page, page, page, page, up, bulk, bulk, bulk, bulk, bulk]);
-        assert!(slot.turns(false) == down.0 && !slot.is(State::BULK) && slot.is(State::OPEN));
     }
 
     #[test]
