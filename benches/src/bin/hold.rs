@@ -130,14 +130,14 @@ fn words(of: &str) -> Vec<String> {
 fn idle_words(connections: u32) -> Vec<String> {
     words(&format!(
         "local --preset idle --connections {connections} --prime 16 --login direct --store memory --durability none \
-         --ramp 20000/s --duration 8s --allow-invalid"
+         --ramp 20000/s --duration 8s"
     ))
 }
 
 fn held_words(connections: u32) -> Vec<String> {
     words(&format!(
         "local --preset pairs --connections {connections} --rate 1000/s --login direct --store memory --durability none \
-         --receive polled --ramp 40000/s --idle 60s --warmup 2s --duration 60s --allow-invalid"
+         --receive polled --ramp 40000/s --idle 60s --warmup 2s --duration 60s"
     ))
 }
 

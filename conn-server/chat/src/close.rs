@@ -26,6 +26,7 @@ impl Shard {
 
     /// The session ends: its user is free for another, its rooms are left. `false` if the connection was closing.
     fn detach(&mut self, now: Now, key: ConnKey, reason: CloseReason, fx: &mut Effects) -> bool {
+        self.end_round(now, fx);
         let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.is_open()) else {
             return false;
         };

@@ -24,8 +24,8 @@ pub const TRANSMIT_BYTES_MAX: usize = 128 * 1024;
 /// pack that is hardly used costs little.
 pub const PACK_BYTES_MAX: usize = 4096;
 
-/// Messages that a room's members get together, if one turn brings that many.
-pub const ROUND_TEXTS_MAX: usize = 16;
+/// Messages that a room's members get together, and acknowledgements among them, if one turn brings that many.
+pub const ROUND_ITEMS_MAX: usize = 32;
 
 /// Places in queues that a shard keeps without need: 8 KiB, and heartbeats of a large shard.
 pub const QUEUE_NODES_KEPT: usize = 1024;

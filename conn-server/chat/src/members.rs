@@ -102,6 +102,8 @@ impl Shard {
         head: Seq,
         fx: &mut Effects,
     ) {
+        // What was said up to its head comes before it.
+        self.end_round(now, fx);
         self.send(now, key, correlation, Event::Joined(Joined { room, head }), fx);
         self.answered(now, key, fx);
     }

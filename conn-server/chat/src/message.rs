@@ -391,6 +391,13 @@ impl Shard {
 
     #[inline]
     pub(crate) fn on_ack(&mut self, now: Now, key: ConnKey, ack: Ack, fx: &mut Effects) {
+        if !self.acknowledge_in_round(now, key, &ack, fx) {
+            self.acknowledge(now, key, ack, fx);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn acknowledge(&mut self, now: Now, key: ConnKey, ack: Ack, fx: &mut Effects) {
         self.counters.acked += 1;
         let Ack { conversation, seq, message_id, client_message_id, .. } = ack;
         let acked = Acked { conversation, seq, message_id, client_message_id };

@@ -42,7 +42,7 @@ struct Entry {
     body_hash: u32,
     /// Bytes of its text; zero if that was not kept.
     text_len: u32,
-    /// Where its text was written, in units of `FRAME_ALIGN` since the start of the shard, wrapping.
+    /// Where its text was written, in units of `TEXT_ALIGN` since the start of the shard, wrapping.
     text_at: u32,
     /// How many messages ago its conversation's message before was.
     before: Ago,

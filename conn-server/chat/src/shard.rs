@@ -177,7 +177,11 @@ impl Shard {
     /// The turn's inputs have been handed over: what was gathered meanwhile goes into the lanes. To be called before they
     /// are drained.
     pub fn finish_inputs(&mut self, now: Now, fx: &mut Effects) {
-        self.end_round(now, fx);
+        while !self.round.is_empty() {
+            self.end_round(now, fx);
+            // Acknowledgements may have been what somebody waited for.
+            self.resume_paused(now, fx);
+        }
     }
 
     /// Whether an input has come since `finish_inputs` that asks for another call.

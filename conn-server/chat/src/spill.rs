@@ -11,18 +11,19 @@ use crate::limits::{CONN_SPILL_BYTES_MAX, SHARD_SPILL_BYTES_MAX, SPILL_SPARE_MAX
 const SPARE_BYTES_MAX: usize = 32 * 1024;
 
 /// A torn frame gets its whole length at once if at least this part of it is there: few copies of large frames, and what a
-/// peer has only announced is not reserved for it.
-const GROWTH: usize = 8;
+/// peer has only announced is reserved for it up to so many times what it sent.
+const GROWTH: usize = 4;
 
 /// Makes room for bytes behind what is there.
 fn grow(place: &mut Vec<u8>, bytes: &[u8]) {
     let len = place.len() + bytes.len();
-    if len <= place.capacity() {
-        return;
-    }
     let begun = if place.is_empty() { bytes } else { place.as_slice() };
     let frame = Header::parse(begun).ok().flatten().map_or(0, |header| header.frame_len());
-    place.reserve_exact(frame.min(len * GROWTH).max(len) - place.len());
+    if frame > len && frame <= len.saturating_mul(GROWTH) {
+        place.reserve_exact(frame - place.len());
+    } else {
+        place.reserve(bytes.len());
+    }
 }
 
 /// All spills of a shard.
@@ -31,6 +32,8 @@ pub(crate) struct Spills {
     spills: Vec<Vec<u8>>,
     free: Vec<u32>,
     spare: Vec<Vec<u8>>,
+    /// The fewest spare buffers since the memory was last tidied: so many were not needed.
+    spare_low: usize,
     bytes: usize,
 }
 
@@ -56,10 +59,13 @@ impl Spills {
                 (self.spills.get_mut(*spill as usize), self.spare.pop())
             {
                 *place = spare;
+                self.spare_low = self.spare_low.min(self.spare.len());
             }
         }
         if let Some(place) = self.spills.get_mut(*spill as usize) {
-            grow(place, bytes);
+            if place.capacity() - place.len() < bytes.len() {
+                grow(place, bytes);
+            }
             place.extend_from_slice(bytes);
             self.bytes += bytes.len();
         }
@@ -71,16 +77,17 @@ impl Spills {
         self.spills.get(spill as usize).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Gives back the spare buffers; whether there were any.
+    /// Gives back the spare buffers that were not needed at any time since the last call; whether there were any.
     pub(crate) fn tidy(&mut self) -> bool {
-        let has_any = self.is_untidy();
-        self.spare = Vec::new();
-        has_any
+        let idle = self.spare_low.min(self.spare.len());
+        self.spare.truncate(self.spare.len() - idle);
+        self.spare_low = self.spare.len();
+        idle > 0
     }
 
-    /// Whether `tidy` has something to do.
+    /// Whether `tidy` has something to do, now or after another while without use.
     pub(crate) const fn is_untidy(&self) -> bool {
-        self.spare.capacity() > 0
+        !self.spare.is_empty()
     }
 
     /// Takes the bytes out, to be given back with `put_back`.

@@ -206,3 +206,44 @@ fn a_turn_of_messages_reaches_those_who_were_there() {
         }
     }
 }
+
+/// Members who speak at once: each hears the others, and what it said acknowledged, in the one order of the room.
+#[test]
+fn acknowledgements_keep_their_place_among_what_others_say() {
+    for durability in ALL {
+        for shards in [1, 2] {
+            let mut world = World::with(shards, durability);
+            let links = members(&mut world, 5);
+            let late = world.login(50, 0);
+            for n in 1..=40 {
+                for link in &links {
+                    for part in 0..3 {
+                        world.peer(*link).say(ROOM, 3 * n + part, "x");
+                    }
+                }
+                if n == 20 {
+                    world.peer(late).join(ROOM);
+                }
+                world.step_together();
+                for shard in 0..world.shards() {
+                    world.move_inbox(shard);
+                }
+            }
+            world.run();
+            for link in links.into_iter().chain([late]) {
+                let mut last = 0;
+                for news in world.peer(link).news() {
+                    let (Seen::Acked { seq, .. } | Seen::Text { seq, .. }) = news else {
+                        if let Seen::Joined { head, .. } = news {
+                            last = head;
+                        }
+                        continue;
+                    };
+                    assert_eq!(seq, last + 1, "{durability:?}, {shards} shards, link {link}");
+                    last = seq;
+                }
+                assert_eq!(last, 5 * 3 * 40);
+            }
+        }
+    }
+}

@@ -89,6 +89,8 @@ pub struct World {
     pub stopped: Vec<usize>,
     /// Batches that an inbox holds; what is beyond stays with its sender, merged.
     pub inbox_max: usize,
+    /// Inputs are not over yet: lanes are drained when they are.
+    is_turn_open: bool,
 }
 
 impl World {
@@ -136,6 +138,7 @@ impl World {
             held_mail: Vec::new(),
             stopped: Vec::new(),
             inbox_max: usize::MAX,
+            is_turn_open: false,
         }
     }
 
@@ -282,6 +285,18 @@ impl World {
         while self.step() {}
     }
 
+    /// What every link brings is one turn of its shard, as a busy driver finds it, and not a turn each.
+    pub fn step_together(&mut self) {
+        self.is_turn_open = true;
+        for link in 0..self.links.len() {
+            self.move_link(link);
+        }
+        self.is_turn_open = false;
+        for index in 0..self.places.len() {
+            self.drain_lanes(index);
+        }
+    }
+
     /// One turn of everything; whether anything moved.
     pub fn step(&mut self) -> bool {
         let mut moved = false;
@@ -379,6 +394,9 @@ impl World {
     }
 
     fn drain_lanes(&mut self, index: usize) {
+        if self.is_turn_open {
+            return;
+        }
         while self.drain_lanes_once(index) {}
     }
 
