@@ -169,13 +169,7 @@ impl Shard {
     }
 
     /// Acknowledgements of those who are no members: who closes hears of what it said before.
-    fn acknowledge_others(
-        &mut self,
-        now: Now,
-        members: &[u32],
-        items: &[Item],
-        fx: &mut Effects,
-    ) {
+    fn acknowledge_others(&mut self, now: Now, members: &[u32], items: &[Item], fx: &mut Effects) {
         for item in items {
             if let Item::Acked(key, ack) = *item
                 && !members.contains(&key.index())

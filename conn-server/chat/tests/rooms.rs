@@ -210,7 +210,8 @@ fn a_turn_of_messages_reaches_those_who_were_there() {
 /// Members who speak at once: each hears the others, and what it said acknowledged, in the one order of the room.
 #[test]
 fn acknowledgements_keep_their_place_among_what_others_say() {
-    for durability in ALL {
+    // Under `relaxed` a text goes out before the store has it, and its acknowledgement after.
+    for durability in [Durability::Commit, Durability::None] {
         for shards in [1, 2] {
             let mut world = World::with(shards, durability);
             let links = members(&mut world, 5);
@@ -231,18 +232,20 @@ fn acknowledgements_keep_their_place_among_what_others_say() {
             }
             world.run();
             for link in links.into_iter().chain([late]) {
-                let mut last = 0;
+                // Whoever comes may hear something before it is told where the room was when it came.
+                let mut last = (link != late).then_some(0);
                 for news in world.peer(link).news() {
                     let (Seen::Acked { seq, .. } | Seen::Text { seq, .. }) = news else {
                         if let Seen::Joined { head, .. } = news {
-                            last = head;
+                            last = Some(head);
                         }
                         continue;
                     };
-                    assert_eq!(seq, last + 1, "{durability:?}, {shards} shards, link {link}");
-                    last = seq;
+                    let Some(before) = last else { continue };
+                    assert_eq!(seq, before + 1, "{durability:?}, {shards} shards, link {link}");
+                    last = Some(seq);
                 }
-                assert_eq!(last, 5 * 3 * 40);
+                assert_eq!(last, Some(5 * 3 * 40));
             }
         }
     }
