@@ -79,8 +79,9 @@ impl Ago {
 struct Bucket(u32);
 
 impl Bucket {
-    /// Whatever it names is out of reach: numbers start at 1.
-    const EMPTY: Self = Self(0);
+    /// Whatever it names is out of reach: numbers start at 1. Not zero: the allocator would hand out pages that are not there
+    /// yet, and load would seem to make the node grow.
+    const EMPTY: Self = Self::new(0, true, 0);
     const NUMBER_BITS: u32 = 20;
     const NUMBERS: u64 = 1 << Self::NUMBER_BITS;
 
@@ -211,8 +212,6 @@ impl Recent {
         // Not zeros: the allocator would hand out pages that are not there yet.
         let entries = vec![Entry { text_len: 1, ..Entry::BLANK }; RECENT_MAX];
         let mut recent = Self::with(entries, BUCKETS, history_bytes);
-        recent.buckets.fill(Bucket::new(0, true, 0));
-        recent.buckets.fill(Bucket::EMPTY);
         recent.texts.fill(1);
         recent
     }
