@@ -4,12 +4,13 @@
 //! program that is measured, and nothing else needs to be there.
 
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use loadgen::cli::{Cli, Command as Part};
 use loadgen::exit::{Exit, Refusal};
@@ -53,8 +54,22 @@ fn part(command: Part) -> Result<Vec<Exit>, Refusal> {
 /// # Errors
 /// When it does not end within `most`, ends with another status than 0, or leaves no report.
 pub fn run(words: &[String], most: Duration) -> anyhow::Result<Value> {
+    run_as(Path::new("/proc/self/exe"), words, most)
+}
+
+/// The same by loadgen's own program, which must have been built: where the program's size is part of what is measured.
+///
+/// # Errors
+/// As [`run`]; and if there is no such program beside this one.
+pub fn run_loadgen(words: &[String], most: Duration) -> anyhow::Result<Value> {
+    let program = env::current_exe()?.with_file_name("loadgen");
+    ensure!(program.exists(), "build it first: cargo build --release -p loadgen");
+    run_as(&program, words, most)
+}
+
+fn run_as(program: &Path, words: &[String], most: Duration) -> anyhow::Result<Value> {
     let directory = tempfile::tempdir().context("a directory for the report")?;
-    let mut child = Command::new("/proc/self/exe")
+    let mut child = Command::new(program)
         .args(words)
         .arg("--quiet")
         .arg("--report")

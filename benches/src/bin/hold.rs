@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use benches::facts::{collect_for, write_json, write_markdown};
-use benches::runs::{figure, play, run};
+use benches::runs::{figure, run_loadgen};
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
 
@@ -86,9 +86,6 @@ const IDLE: &[Wanted] = &[
 ];
 
 fn main() -> anyhow::Result<ExitCode> {
-    if let Some(status) = play() {
-        return Ok(status);
-    }
     let args = Args::parse();
     let (name, title, words) = match args.row {
         Row::Idle => ("idle", "Idle sessions", IDLE_COUNTS.map(idle_words).to_vec()),
@@ -101,7 +98,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut reports = Vec::new();
     for words in &words {
         println!("loadgen {}", words.join(" "));
-        let report = kept(run(words, RUN_MAX)?);
+        let report = kept(run_loadgen(words, RUN_MAX)?);
         println!("{}", table(wanted, std::slice::from_ref(&report)));
         reports.push(report);
     }
@@ -109,7 +106,7 @@ fn main() -> anyhow::Result<ExitCode> {
     if !args.dry {
         let row = args.row.to_possible_value().context("a row has a name")?;
         let facts = collect_for(&format!(
-            "cargo run --release -p benches --bin hold -- {}",
+            "cargo build --release -p loadgen && cargo run --release -p benches --bin hold -- {}",
             row.get_name()
         ));
         let headline = headline(args.row, &reports);
