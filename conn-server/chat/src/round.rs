@@ -94,6 +94,9 @@ impl Shard {
 
     /// Queues the round's messages for the room's members.
     pub(crate) fn end_round(&mut self, now: Now, fx: &mut Effects) {
+        if self.round.is_empty() {
+            return;
+        }
         // What is caused meanwhile (a slow member's close) ends a round as well: that is the empty one left here.
         let items = core::mem::take(&mut self.round.items);
         let texts = core::mem::take(&mut self.round.texts);
