@@ -16,8 +16,30 @@ static HEAP: Counting = Counting;
 /// Messages after which a shard has forgotten its first ones.
 const WARM_UP: usize = chat::limits::RECENT_MAX + 8192;
 
-/// Warms the node up, then asserts that so many rounds of a talk take nothing from the heap of any shard.
+/// How often load may still find a pool too small: how much mail two shards have under way for each other is the
+/// scheduler's affair, and what it takes to hold the most is kept.
+const ATTEMPTS: usize = 8;
+
+/// Warms the node up, then asserts that so many rounds of a talk take nothing from the heap of any shard. What a message, or
+/// one in a thousand, would take shows in every attempt; what grows to its size and stays does not.
 fn check_steady(node: &TestNode, crowd: &mut Crowd, talk: Talk, rounds: usize) {
+    let mut all_taken = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let (taken, messages) = taken_by(node, crowd, talk, rounds);
+        if taken == 0 {
+            return;
+        }
+        all_taken.push((taken, messages));
+    }
+    panic!(
+        "{talk:?} on {:?}: (allocations, messages) on the shards' threads, attempt by attempt: {all_taken:?}: take the \
+         memory from a pool, or keep a buffer's capacity",
+        node.driver()
+    );
+}
+
+/// Allocations on the shards' threads in so many rounds, and the messages of those.
+fn taken_by(node: &TestNode, crowd: &mut Crowd, talk: Talk, rounds: usize) -> (u64, usize) {
     for _ in 0..4 {
         crowd.round(node, talk);
     }
@@ -29,14 +51,7 @@ fn check_steady(node: &TestNode, crowd: &mut Crowd, talk: Talk, rounds: usize) {
     for _ in 0..rounds {
         messages += crowd.round(node, talk);
     }
-    let taken = node.allocations() - before - question * (rounds as u64 + 1);
-    assert_eq!(
-        taken,
-        0,
-        "{talk:?} on {:?}: {taken} allocations for {messages} messages on the shards' threads: take the memory from a \
-         pool, or keep a buffer's capacity",
-        node.driver()
-    );
+    (node.allocations() - before - question * (rounds as u64 + 1), messages)
 }
 
 fn steady_traffic_allocates_nothing(driver: DriverKind, shards: u16) {
