@@ -1,7 +1,7 @@
 //! One `loadgen local` in a process of its own, and its report: what programs that compare whole runs are made of.
 //!
-//! The process is the calling program again, which therefore begins with [`play`]. So the program that is built is the
-//! program that is measured, and nothing else needs to be there.
+//! The process is the calling program again, which therefore begins with [`play`]: so the program that is built is the
+//! program that is measured, and nothing else needs to be there. Where memory is measured it is loadgen's own program.
 
 use std::io::Read;
 use std::path::Path;
@@ -120,6 +120,20 @@ pub fn figure(report: &Value, path: &str) -> Option<f64> {
 pub fn percentile(report: &Value, kind: &str, wanted: f64) -> Option<f64> {
     let all = report.pointer(&format!("/classes/private/{kind}/percentiles"))?.as_array()?;
     all.iter().find(|entry| entry["p"].as_f64() == Some(wanted))?["value_us"].as_f64()
+}
+
+/// A whole number with its thousands apart; what is below zero is shown as zero.
+#[must_use]
+pub fn grouped(value: f64) -> String {
+    let digits = format!("{:.0}", value.max(0.0));
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// What is written by hand in a page of results: this heading and all below it, kept when the page is made again.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use benches::facts::{collect_for, write_json, write_markdown};
-use benches::runs::{figure, run_loadgen};
+use benches::runs::{figure, grouped, run_loadgen};
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
 
@@ -174,15 +174,7 @@ fn shown(figure: f64) -> String {
     if figure.abs() < 100.0 && figure.fract() != 0.0 {
         return format!("{figure:.3}");
     }
-    let digits = format!("{figure:.0}");
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
+    grouped(figure)
 }
 
 /// The rows of README's table.

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::Row;
-use crate::runs::median;
+use crate::runs::{grouped, median};
 
 /// Puts a result's data into rows.
 type Reader = fn(&Value) -> anyhow::Result<Vec<Row>>;
@@ -159,19 +159,6 @@ fn counts(data: &Value) -> anyhow::Result<Vec<Row>> {
     );
     let work = "instructions of the core per message, acknowledged and delivered".to_owned();
     Ok(vec![Row { work, figure, goal: String::new() }])
-}
-
-/// A whole number with commas.
-fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

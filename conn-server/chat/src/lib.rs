@@ -24,6 +24,7 @@ mod config;
 mod conn;
 mod conversations;
 mod counters;
+mod delivery;
 mod directory;
 mod effects;
 mod frame_pool;

@@ -1,7 +1,7 @@
 //! What a plan costs in memory, item by item: arithmetic over measured constants, so that a run that cannot fit is refused
 //! before it takes a machine down.
 //!
-//! The constants were measured on Linux 6.18, x86-64, over loopback (`benches/results/capacity.md`). They are rounded up.
+//! The constants were measured on Linux 6.18, x86-64, over loopback (`benches/results/capacity-million.md` is one such run). They are rounded up.
 
 use super::Ask;
 use crate::engines::EngineName;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use benches::facts::{self, Facts};
+use benches::runs;
 use clap::{Parser, ValueEnum};
 use loadgen::cli::{IoName, parse_duration};
 use loadgen::engines::EngineName;
@@ -103,7 +104,7 @@ fn engines() -> Vec<String> {
 }
 
 fn main() -> ExitCode {
-    if let Some(ended) = benches::runs::play() {
+    if let Some(ended) = runs::play() {
         return ended;
     }
     match grid(&Args::parse()) {
@@ -189,7 +190,7 @@ fn draw(name: &str, facts: &Facts, data: &Data) -> anyhow::Result<()> {
         data.generator,
         table::standing(&summary::against(&summary, &data.engines)),
         table::markdown(&summary),
-        benches::runs::written_by_hand(name)
+        runs::written_by_hand(name)
     );
     facts::write_markdown(
         name,
@@ -213,7 +214,7 @@ fn outcome(row: &Row) -> String {
     match (&row.found, &row.failed) {
         (Some(found), _) => format!(
             "{} per node CPU s, node {:.0} % busy",
-            table::grouped(found.per_cpu_s),
+            runs::grouped(found.per_cpu_s),
             found.node_busy.unwrap_or(f64::NAN) * 100.0
         ),
         (None, Some(why)) => format!("FAILED: {}", why.replace('\n', " ")),

@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use benches::runs::grouped;
+
 use crate::cells::Cell;
 use crate::summary::{BASE, Spot, Summary};
-use crate::table::grouped;
 
 // The places of things, in pixels.
 const PANEL_WIDTH: f64 = 300.0;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use benches::runs::grouped;
+
 use crate::summary::{Against, BASE, Spot, Summary};
 
 /// What stands for a figure that there is not.
@@ -88,19 +90,6 @@ fn percent(share: f64) -> String {
 /// Microseconds in the unit that leaves three digits or so.
 pub(crate) fn micros(us: f64) -> String {
     if us < 1_000.0 { format!("{us:.0} us") } else { format!("{:.2} ms", us / 1e3) }
-}
-
-/// A figure with its thousands apart.
-pub(crate) fn grouped(value: f64) -> String {
-    let digits = format!("{:.0}", value.max(0.0));
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
