@@ -12,6 +12,8 @@ use crate::event::{
     Text, Welcome,
 };
 use crate::header::{HEADER_BYTES, Header, Kind};
+use crate::news::News;
+use crate::service::{SendTexts, Service, SignalCall};
 
 /// Cuts the first whole frame off `bytes`: `Ok(None)` while it is incomplete.
 ///
@@ -69,7 +71,8 @@ impl<'a> FrameView<'a> {
 }
 
 /// Bytes of a kind's archived root.
-const fn root_len(kind: Kind) -> usize {
+#[allow(clippy::wildcard_enum_match_arm, reason = "services and their news know their own kinds")]
+fn root_len(kind: Kind) -> usize {
     match kind {
         Kind::Login => root_bytes::<Login<'_>>(),
         Kind::SendText => root_bytes::<SendText<'_>>(),
@@ -88,7 +91,10 @@ const fn root_len(kind: Kind) -> usize {
         Kind::Goodbye => root_bytes::<Goodbye>(),
         Kind::ConversationHead => root_bytes::<ConversationHead>(),
         Kind::ConversationsEnd => root_bytes::<ConversationsEnd>(),
+        Kind::SendTexts => root_bytes::<SendTexts<'_>>(),
+        Kind::SignalCall => root_bytes::<SignalCall<'_>>(),
         Kind::Logout | Kind::Heartbeat | Kind::HeartbeatAck => 0,
+        other => Service::root_len(other).or_else(|| News::root_len(other)).unwrap_or(0),
     }
 }
 
@@ -98,6 +104,10 @@ const fn empty<T: Copy>(payload: &[u8], value: T) -> Result<T, FrameError> {
 }
 
 impl<'a> Message<'a> {
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "services and their news know their own kinds"
+    )]
     fn parse(kind: Kind, payload: &'a [u8]) -> Result<Self, FrameError> {
         use Message::{Command as C, Event as E};
         Ok(match kind {
@@ -125,6 +135,14 @@ impl<'a> Message<'a> {
             Kind::ConversationsEnd => {
                 E(Event::ConversationsEnd(read::<ConversationsEnd>(payload)?))
             }
+            Kind::SendTexts => C(Command::SendTexts(read::<SendTexts<'a>>(payload)?)),
+            Kind::SignalCall => C(Command::SignalCall(read::<SignalCall<'a>>(payload)?)),
+            other => match Service::parse(other, payload)? {
+                Some(service) => C(Command::Service(service)),
+                None => News::parse(other, payload)?
+                    .map(|news| E(Event::News(news)))
+                    .ok_or(FrameError::Kind)?,
+            },
         })
     }
 
@@ -142,7 +160,11 @@ impl<'a> Message<'a> {
             Self::Command(Command::Login(login)) => login.token.len(),
             Self::Command(Command::SendText(text)) => text.body.len(),
             Self::Command(Command::SendRoom(text)) => text.body.len(),
+            Self::Command(Command::SendTexts(texts)) => texts.texts.len(),
+            Self::Command(Command::SignalCall(signal)) => signal.body.len(),
+            Self::Command(Command::Service(service)) => service.body_len(),
             Self::Event(Event::Text(text)) => text.body.len(),
+            Self::Event(Event::News(news)) => news.body_len(),
             Self::Command(_) | Self::Event(_) => 0,
         }
     }
@@ -164,6 +186,9 @@ impl<'a> Message<'a> {
                 Command::SendRoom(payload) => write(payload, out),
                 Command::Pull(payload) => write(payload, out),
                 Command::Conversations(payload) => write(payload, out),
+                Command::SendTexts(payload) => write(payload, out),
+                Command::SignalCall(payload) => write(payload, out),
+                Command::Service(service) => service.write_payload(out),
             },
             Self::Event(event) => match event {
                 Event::Welcome(payload) => write(payload, out),
@@ -177,6 +202,7 @@ impl<'a> Message<'a> {
                 Event::Goodbye(payload) => write(payload, out),
                 Event::ConversationHead(payload) => write(payload, out),
                 Event::ConversationsEnd(payload) => write(payload, out),
+                Event::News(news) => news.write_payload(out),
             },
         }
     }
