@@ -46,6 +46,7 @@ mod record;
 mod room;
 mod round;
 mod send_queue;
+mod service;
 mod session;
 mod shard;
 mod spill;
@@ -61,8 +62,8 @@ pub use effects::Effects;
 pub use mail::MailBatch;
 pub use shard::Shard;
 pub use store::{
-    Append, ConversationsPage, HeadOf, PullPage, StoreBatch, StoreFault, StoreOutcome,
-    StoreRequest, Stored, StoredMessage, Ticket,
+    Append, ConversationsPage, HeadOf, Hearer, PullPage, Serve, Served, StoreBatch, StoreFault,
+    StoreOutcome, StoreRequest, Stored, StoredMessage, Ticket,
 };
 pub use time::{Instant, Now};
 pub use transmit::Transmit;
