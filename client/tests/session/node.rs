@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use client::{Broken, Follow, Notice, Session};
 use wire::{
-    Acked, ClientMessageId, Command, ConversationHead, ConversationId, ConversationsEnd, Epoch,
-    Event, FrameView, Goodbye, Joined, Message, MessageId, Pulled, Rejected, RoomId, Seq, Text,
-    UserId, Welcome, limits, split_frame,
+    Acked, ClientMessageId, Command, ConversationHead, ConversationId, ConversationsEnd, Done,
+    Epoch, Event, FrameView, Goodbye, Joined, Message, MessageId, Pulled, Rejected, RoomId, Seq,
+    Text, UserId, Welcome, limits, split_frame,
 };
 
 pub(crate) const ALICE: UserId = UserId(1);
@@ -255,6 +255,9 @@ impl Node {
                 let conversation = ConversationId::room(send.room);
                 out.extend(self.accept(conversation, send.client_message_id, correlation));
             }
+            Command::SendTexts(_) | Command::SignalCall(_) | Command::Service(_) => {
+                say(Event::from(Done { next: ConversationId::default(), is_complete: 1 }));
+            }
         }
     }
 }
@@ -276,6 +279,7 @@ fn note(notice: Notice<'_>, told: &mut Vec<String>, delivered: &mut Vec<u64>) {
         Notice::HeartbeatAck { .. } => "heartbeat".to_owned(),
         Notice::ConversationHead { head, .. } => format!("head {}", head.head.0),
         Notice::ConversationsEnd { end, .. } => format!("heads end {}", end.is_complete),
+        Notice::News { correlation, news } => format!("news {:?} to {correlation}", news.kind()),
         Notice::Goodbye { reason, .. } => {
             format!("goodbye {}", reason.map_or("unknown", wire::CloseReason::label))
         }
