@@ -27,7 +27,7 @@ pub(super) fn ask_of<'a>(
         correlation: view.correlation(),
         message_ids: serve.message_ids,
         revoke_window_ms: u64::try_from(revoke_window.as_millis()).unwrap_or(u64::MAX),
-        service,
+        service: service.read().ok()?,
     })
 }
 
