@@ -106,3 +106,7 @@ pub const GROUPS_PER_USER_MAX: i64 = 64;
 /// Members of one group. What is said in it goes to each of them: 5,000 at one message a second keep a twentieth of a
 /// processor busy.
 pub const GROUP_MEMBERS_MAX: i64 = 5_000;
+
+/// Conversations in one page of an inbox: what is unread is counted message by message, so a page looks at 6,400 rows at
+/// most, which takes some milliseconds of the one thread that reads.
+pub const INBOX_ITEMS_MAX: u16 = 64;

@@ -55,6 +55,8 @@ fn a_group_is_made_filled_and_emptied() {
     shop.granted(bob, remove(group, bob));
     shop.granted(alice, remove(group, alice));
     assert_eq!(shop.refused(alice, page), Reject::NotMember, "nobody is left");
+    assert!(!shop.dump().contains("chat_groups"), "the group is gone");
+    assert_ne!(shop.group(alice, "another"), group, "and its number is not given again");
 }
 
 /// What each role may do to a member of each role: `None` stands for a stranger.
