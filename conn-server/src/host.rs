@@ -157,6 +157,10 @@ impl Host {
             }
             Message::Snapshot(reply) => reply(Box::new(self.snapshot())),
             Message::Open if self.phase == Phase::Starting => self.phase = Phase::Serving,
+            Message::Limits(limits) => {
+                self.connections_max = limits.connections_max;
+                self.shard.handle_limits(&limits);
+            }
             Message::Open | Message::Look => {}
         }
     }

@@ -44,6 +44,8 @@ pub enum Message {
     Open,
     /// Something that the shards share has changed: look again.
     Look,
+    /// Limits that are so from now on.
+    Limits(chat::Limits),
 }
 
 /// What all shards are told to do. An abort is not taken back, and of several drains the first counts.
@@ -80,6 +82,7 @@ impl std::fmt::Debug for Message {
             Self::Snapshot(_) => "Snapshot",
             Self::Open => "Open",
             Self::Look => "Look",
+            Self::Limits(_) => "Limits",
         })
     }
 }
