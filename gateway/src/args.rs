@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use balancer::config::{Again, ConfigError, Reading};
+
 use crate::provision;
 
 /// Ringline's gateway, or one of its operator commands.
@@ -44,6 +46,19 @@ pub struct Args {
     #[arg(long, value_name = "DIR", required = true)]
     pub data: PathBuf,
 
+    /// The authorities whose word is taken for the balancer's certificate (PEM); with it the address of --balancer begins
+    /// with https://
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+
+    /// The certificate that clients are shown, and those that it was signed with (PEM): HTTPS. Read again at SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
     /// Memory of a new password's hash
     #[arg(long, value_name = "KIB", default_value_t = 19 * 1024)]
     pub hash_memory_kib: u32,
@@ -72,6 +87,16 @@ pub struct Args {
     /// Register without a verification code
     #[arg(long, requires = "development")]
     pub skip_verification: bool,
+}
+
+/// How to serve, read again.
+pub fn serving(again: Again<Cli>) -> Again<Args> {
+    // Never without: a command is no server, and what is needed to serve was there at the start.
+    Box::new(move || {
+        let Reading { args, values } = again()?;
+        let args = args.serve.ok_or(ConfigError::Missing)?;
+        Ok(Reading { args, values })
+    })
 }
 
 #[cfg(test)]
