@@ -3,18 +3,17 @@
 //! Never blocks a caller beyond its deadline, and never hammers a balancer that is down: during the pause calls fail
 //! at once with [`CallError::Unreachable`].
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 use wire::{Epoch, UserId};
 
 use crate::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use crate::proto;
 use crate::proto::balancer_client::BalancerClient;
-use crate::tls;
+use crate::tls::Trust;
 
 /// Where a user may open a session, and with what.
 #[derive(Clone, PartialEq, Eq)]
@@ -111,31 +110,26 @@ impl Client {
     /// # Errors
     /// See [`BadUrl`].
     pub fn new(url: &str, deadline: Duration) -> Result<Self, BadUrl> {
-        Self::trusting(url, None, deadline)
+        Self::trusting(url, &Trust::default(), deadline)
     }
 
-    /// The same, inside TLS if there is a file of authorities to trust: the balancer's certificate must be signed by one
-    /// of them and be for the host of `https://HOST:PORT`.
+    /// The same, inside TLS if there are authorities to trust: the balancer's certificate must be signed by one of them and
+    /// be for the host of `https://HOST:PORT`.
     ///
     /// # Errors
     /// See [`BadUrl`].
-    pub fn trusting(
-        url: &str,
-        authorities: Option<&Path>,
-        deadline: Duration,
-    ) -> Result<Self, BadUrl> {
+    pub fn trusting(url: &str, trust: &Trust, deadline: Duration) -> Result<Self, BadUrl> {
         let bad = |reason: String| BadUrl { url: url.to_owned(), reason };
-        let scheme = if authorities.is_some() { "https" } else { "http" };
+        let trust = trust.config().map_err(|error| bad(error.to_string()))?;
+        let scheme = if trust.is_some() { "https" } else { "http" };
         let full = if url.contains("://") { url.to_owned() } else { format!("{scheme}://{url}") };
         let mut endpoint = Endpoint::from_shared(full).map_err(|error| bad(error.to_string()))?;
         if endpoint.uri().port_u16().is_none() {
             return Err(bad("it has no port".to_owned()));
         }
-        match (endpoint.uri().scheme_str(), authorities) {
+        match (endpoint.uri().scheme_str(), trust) {
             (Some("http"), None) => {}
-            (Some("https"), Some(path)) => {
-                let pem = tls::read_authorities(path).map_err(|error| bad(error.to_string()))?;
-                let trust = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+            (Some("https"), Some(trust)) => {
                 endpoint = endpoint.tls_config(trust).map_err(|error| bad(error.to_string()))?;
             }
             (Some("https"), None) => {

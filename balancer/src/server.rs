@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::transport::Server;
@@ -37,7 +37,14 @@ impl Bound {
     /// Whatever of it fails, and what to do about it.
     pub fn new(args: &Args) -> anyhow::Result<Self> {
         let (certificate, tls_key) = (args.tls_cert.as_ref(), args.tls_key.as_ref());
-        let tls = Acceptor::load(certificate, tls_key, Inside::Grpc)?;
+        let clients = args.tls_client_ca.as_ref();
+        let tls = Acceptor::load(certificate, tls_key, clients, Inside::Grpc)?;
+        ensure!(
+            args.listen.ip().is_loopback() || tls.is_none() || clients.is_some() || args.insecure,
+            "{} can be reached from other machines, and whoever calls can have a token for any user: say with \
+             --tls-client-ca who may, or --insecure if the network is trusted",
+            args.listen
+        );
         launch::check_exposure(args.listen, args.insecure || tls.is_some())?;
         launch::check_exposure(args.admin, args.insecure)?;
         let settings = args.settings()?;
@@ -87,12 +94,11 @@ impl Bound {
                 let _ = stopped.changed().await; // An error says the same: the sender is gone.
             }
         };
-        let admin = http::serve(
-            self.admin,
-            admin::router(self.metrics.page(self.registry)),
-            http::Bounds::ADMIN,
-            stopped(),
-        );
+        let mut page = self.metrics.page(self.registry);
+        if let Some(tls) = &self.tls {
+            tls.handshakes().register(&mut page);
+        }
+        let admin = http::serve(self.admin, admin::router(page), http::Bounds::ADMIN, stopped());
         let service = BalancerServer::new(self.service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(usize::MAX);

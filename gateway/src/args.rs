@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use balancer::config::{Again, ConfigError, Reading};
+use balancer::tls::Trust;
 
 use crate::provision;
 
@@ -46,10 +47,9 @@ pub struct Args {
     #[arg(long, value_name = "DIR", required = true)]
     pub data: PathBuf,
 
-    /// The authorities whose word is taken for the balancer's certificate (PEM); with it the address of --balancer begins
-    /// with https://
-    #[arg(long, value_name = "FILE")]
-    pub tls_ca: Option<PathBuf>,
+    /// How to call it inside TLS
+    #[command(flatten)]
+    pub trust: Trust,
 
     /// The certificate that clients are shown, and those that it was signed with (PEM): HTTPS. Read again at SIGHUP
     #[arg(long, value_name = "FILE", requires = "tls_key")]

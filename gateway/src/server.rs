@@ -37,7 +37,7 @@ impl Bound {
     /// Whatever of it fails, and what to do about it.
     pub fn new(args: &Args) -> anyhow::Result<Self> {
         let (certificate, tls_key) = (args.tls_cert.as_ref(), args.tls_key.as_ref());
-        let tls = Acceptor::load(certificate, tls_key, Inside::Http)?;
+        let tls = Acceptor::load(certificate, tls_key, None, Inside::Http)?;
         launch::check_exposure(args.listen, args.insecure || tls.is_some())?;
         let threads = match args.hash_threads {
             Some(threads) => threads,
@@ -57,7 +57,7 @@ impl Bound {
             .with_context(|| format!("cannot open the accounts in {}", args.data.display()))?;
         let app = App {
             accounts: Accounts::new(store.handle()),
-            balancer: Client::trusting(&args.balancer, args.tls_ca.as_deref(), BALANCER_DEADLINE)?,
+            balancer: Client::trusting(&args.balancer, &args.trust, BALANCER_DEADLINE)?,
             codes: Mutex::new(Codes::new(key)),
             delivery,
             hasher: Arc::new(hasher),
