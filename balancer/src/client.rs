@@ -6,10 +6,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Response, Status};
 use wire::{Epoch, UserId};
 
+pub use crate::ends::SessionEnd;
 use crate::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use crate::proto;
 use crate::proto::balancer_client::BalancerClient;
@@ -56,6 +57,17 @@ pub enum ReportOutcome {
     Superseded,
 }
 
+/// The answer to a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reported {
+    /// What became of it.
+    pub outcome: ReportOutcome,
+    /// Sessions that the node is to end, if it has them. They come again with every report until they are confirmed.
+    pub ends: Vec<SessionEnd>,
+    /// What the next reports are to say in `ends_done` once all of these are ended.
+    pub ends_number: u64,
+}
+
 /// Why a call gave no answer to work with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -79,17 +91,67 @@ pub enum CallError {
     /// A later start of a node with this name holds the lease.
     #[error("{0}")]
     Superseded(String),
+    /// Sessions of this epoch were ended meanwhile.
+    #[error("{0}")]
+    Ended(String),
     /// It will never be granted as it was asked.
     #[error("the balancer refused the call: {0}")]
     Refused(String),
 }
 
-/// The address given for a balancer is none.
+/// What was given for the address of a gRPC server is none.
 #[derive(Debug, thiserror::Error)]
-#[error("{url} is not a balancer's address: write http://HOST:PORT ({reason})")]
+#[error("{url:?} is no address of a server ({reason}): write {example}")]
 pub struct BadUrl {
     url: String,
     reason: String,
+    example: String,
+}
+
+/// A connection to a gRPC server, opened when it is needed and kept alive. Must be called within a tokio runtime.
+///
+/// # Errors
+/// See [`BadUrl`].
+pub fn channel(url: &str, connect_timeout: Duration) -> Result<Channel, BadUrl> {
+    let bad = |reason: &str, example: &str| BadUrl {
+        url: url.to_owned(),
+        reason: reason.to_owned(),
+        example: example.to_owned(),
+    };
+    const FORM: &str = "http://HOST:PORT";
+    let Some((scheme, rest)) = url.split_once("://") else {
+        let meant = format!("http://{url}");
+        // What was meant is shown only if it would be taken.
+        let example = if is_address(&meant) { &meant } else { FORM };
+        return Err(bad("it has no scheme", example));
+    };
+    if scheme != "http" {
+        let meant = format!("http://{rest}");
+        let example = if is_address(&meant) { &meant } else { FORM };
+        return Err(bad("its scheme is not http: nothing is encrypted between servers", example));
+    }
+    if !is_address(url) {
+        return Err(bad("it does not name a host and a port", FORM));
+    }
+    let endpoint =
+        Endpoint::from_shared(url.to_owned()).map_err(|error| bad(&error.to_string(), FORM))?;
+    Ok(endpoint
+        .connect_timeout(connect_timeout)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .connect_lazy())
+}
+
+/// Whether this is `http://HOST:PORT` and nothing more.
+fn is_address(url: &str) -> bool {
+    url.parse::<Uri>().is_ok_and(|uri| {
+        uri.scheme_str() == Some("http")
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.port_u16().is_some_and(|port| port != 0)
+            && matches!(uri.path(), "" | "/")
+            && uri.query().is_none()
+    })
 }
 
 /// A handle to the balancer; clones share one connection.
@@ -101,24 +163,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// Names the balancer (`http://HOST:PORT`, or `HOST:PORT`) and the deadline of each call. Opens nothing yet.
-    /// Must be called within a tokio runtime.
+    /// Names the balancer (`http://HOST:PORT`) and the deadline of each call. Opens nothing yet. Must be called within a
+    /// tokio runtime.
     ///
     /// # Errors
     /// See [`BadUrl`].
     pub fn new(url: &str, deadline: Duration) -> Result<Self, BadUrl> {
-        let bad = |reason: String| BadUrl { url: url.to_owned(), reason };
-        let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-        let endpoint = Endpoint::from_shared(full).map_err(|error| bad(error.to_string()))?;
-        if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().port_u16().is_none() {
-            return Err(bad("a scheme other than http, or no port".to_owned()));
-        }
-        let channel = endpoint
-            .connect_timeout(deadline)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(5))
-            .connect_lazy();
+        let channel = channel(url, deadline)?;
         let breaker = Arc::new(Mutex::new(Breaker::default()));
         Ok(Self { grpc: BalancerClient::new(channel), deadline, breaker })
     }
@@ -142,21 +193,39 @@ impl Client {
         })
     }
 
-    /// A node renews its lease.
+    /// A node renews its lease, and hears which sessions it is to end.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn report(&self, report: proto::ReportRequest) -> Result<ReportOutcome, CallError> {
+    pub async fn report(&self, report: proto::ReportRequest) -> Result<Reported, CallError> {
         let mut grpc = self.grpc.clone();
         let answer = self.call(async |request| grpc.report(request).await, report).await?;
-        Ok(match answer.answer() {
+        let outcome = match answer.answer() {
             proto::ReportAnswer::Renewed => ReportOutcome::Renewed,
             // An answer of a later protocol: registering again is always safe.
             proto::ReportAnswer::RegisterAgain | proto::ReportAnswer::Unspecified => {
                 ReportOutcome::RegisterAgain
             }
             proto::ReportAnswer::Superseded => ReportOutcome::Superseded,
-        })
+        };
+        let end = |end: &proto::SessionEnd| SessionEnd {
+            user: UserId(end.user_id),
+            below: Epoch(end.below_epoch),
+        };
+        let ends = answer.ends.iter().map(end).collect();
+        Ok(Reported { outcome, ends, ends_number: answer.ends_number })
+    }
+
+    /// Ends a user's sessions of lower epochs than this, wherever they are. Gives the number of nodes that have not
+    /// confirmed it yet: asking again tells whether they have.
+    ///
+    /// # Errors
+    /// See [`CallError`]; [`CallError::Full`] is worth another try soon.
+    pub async fn end_sessions(&self, user: UserId, below: Epoch) -> Result<u32, CallError> {
+        let mut grpc = self.grpc.clone();
+        let request = proto::EndSessionsRequest { user_id: user.0, below_epoch: below.0 };
+        let answer = self.call(async |request| grpc.end_sessions(request).await, request).await?;
+        Ok(answer.nodes_waiting)
     }
 
     /// No more logins for a node; incarnation zero: whichever holds the lease. `false`: no such node.
@@ -250,6 +319,8 @@ fn sort(status: &Status) -> CallError {
         CallError::Full(said)
     } else if status.code() == Code::AlreadyExists {
         CallError::Superseded(said)
+    } else if status.code() == Code::FailedPrecondition {
+        CallError::Ended(said)
     } else {
         CallError::Refused(said)
     }

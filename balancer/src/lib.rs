@@ -10,6 +10,7 @@ pub mod admin;
 mod args;
 pub mod client;
 pub mod convert;
+pub mod ends;
 pub mod http;
 mod incoming;
 pub mod key;

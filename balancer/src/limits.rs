@@ -24,6 +24,17 @@ pub const RESERVATION_STEP: Duration = Duration::from_millis(100);
 /// A token that is never used holds a reservation for so long at the most.
 pub const TOKEN_TTL_MAX: Duration = Duration::from_secs(600);
 
+/// How long an order to end sessions is kept, whether or not every node has confirmed it: after the longest life of a
+/// token none that was made before it is good any more, and a node that has lost its lease for a shorter time is told.
+pub const ENDS_KEPT: Duration = TOKEN_TTL_MAX;
+
+/// Orders to end sessions that are kept, some 100 bytes each: 27 changed passwords per second for all of [`ENDS_KEPT`], and
+/// as many as nodes can confirm beyond that.
+pub const ENDS_MAX: usize = 16_384;
+
+/// Orders to end sessions in the answer to one report: 12 KiB at most, and a full list is through in 32 reports.
+pub const ENDS_PER_REPORT: usize = 512;
+
 /// The longest time that the balancer works on one call, whatever deadline the caller gave. It never waits for
 /// anything but the lock of its registry, so one that takes longer will not be answered in time anyway.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(5);

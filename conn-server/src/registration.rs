@@ -129,8 +129,9 @@ impl<S: Source> Registration<S> {
             mono_ms,
             load: Some(load),
             state: self.state().into(),
+            ends_done: 0,
         };
-        self.client.report(report).await
+        Ok(self.client.report(report).await?.outcome)
     }
 
     fn state(&self) -> NodeState {
