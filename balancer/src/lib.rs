@@ -17,6 +17,7 @@ pub mod key;
 pub mod launch;
 pub mod limits;
 mod metrics;
+pub mod peers;
 pub mod placement;
 pub mod registry;
 mod server;

@@ -60,6 +60,9 @@ pub const HTTP_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept (out of descriptors): trying at once would only burn the CPU.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// The head of an HTTP request: browsers and proxies send less than 4 KiB where nobody sets cookies.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+
 /// Connections that the kernel completes ahead of us: a burst of logins may arrive within one scheduling delay.
 pub const LISTEN_BACKLOG: u32 = 4096;
 
