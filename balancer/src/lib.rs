@@ -1,8 +1,8 @@
 //! The balancer: which nodes there are, which of them a login goes to, and the token that opens the session there.
 //!
 //! `registry` and `placement` decide and are pure; `service` puts them behind gRPC; `client` is what gateways and
-//! nodes call it with. What every Ringline server needs at its start and end (`launch`, `key`, `http`) lives here too,
-//! since gateway and node both depend on this crate. Never writes state down, never reaches into a node.
+//! nodes call it with. What every Ringline server needs (`launch`, `key`, `http`, `grpc`) lives here too, since
+//! gateway and node both depend on this crate. Never writes state down, never reaches into a node.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ mod args;
 pub mod client;
 pub mod convert;
 pub mod ends;
+pub mod grpc;
 pub mod http;
 mod incoming;
 pub mod key;
@@ -35,6 +36,9 @@ mod service;
 )]
 pub mod proto {
     tonic::include_proto!("ringline.v1");
+
+    /// The descriptors of `proto/ringline.proto`, encoded: for reflection.
+    pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("ringline");
 }
 
 pub use args::Args;

@@ -45,6 +45,12 @@ pub const STREAMS_MAX: u32 = 4096;
 /// gRPC connections open at one time: one for each node and each gateway, and as many again while they reconnect.
 pub const GRPC_CONNECTIONS_MAX: usize = 2 * NODES_MAX + 256;
 
+/// How often a silent gRPC connection is asked whether its peer is still there.
+pub const GRPC_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// How long it may take to answer.
+pub const GRPC_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A gRPC message is at most so long: a registration with [`SHARDS_MAX`] ports is below 8 KiB.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
@@ -54,14 +60,14 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// Time to send the head of an HTTP request: a client that trickles its header must not hold a connection.
 pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The head of an HTTP request: browsers and proxies send less than 4 KiB where nobody sets cookies.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+
 /// Time for open HTTP connections to finish at shutdown.
 pub const HTTP_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pause after a failed accept (out of descriptors): trying at once would only burn the CPU.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The head of an HTTP request: browsers and proxies send less than 4 KiB where nobody sets cookies.
-pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Connections that the kernel completes ahead of us: a burst of logins may arrive within one scheduling delay.
 pub const LISTEN_BACKLOG: u32 = 4096;
