@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tonic::transport::Server;
+use tonic::service::Routes;
 
 use crate::config::Configured;
-use crate::incoming::Incoming;
-use crate::limits::{CALL_DEADLINE, HTTP_DRAIN_TIMEOUT, MESSAGE_BYTES_MAX, STREAMS_MAX};
+use crate::grpc::Front;
+use crate::limits::{CALL_DEADLINE, MESSAGE_BYTES_MAX};
 use crate::metrics::Metrics;
-use crate::proto::balancer_server::BalancerServer;
+use crate::proto::balancer_server::{BalancerServer, SERVICE_NAME as BALANCER};
 use crate::registry::Registry;
 use crate::service::Service;
 use crate::tls::{Acceptor, Inside};
-use crate::{Args, admin, http, key, launch};
+use crate::{Args, admin, http, key, launch, proto};
 
 /// A balancer whose ports are open and that does not answer yet.
 #[derive(Debug)]
@@ -102,24 +102,17 @@ impl Bound {
         let service = BalancerServer::new(self.service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(usize::MAX);
-        let grpc = Server::builder()
-            .timeout(CALL_DEADLINE)
-            .max_concurrent_streams(STREAMS_MAX)
-            // Finds dead gateways and nodes, whose connections would otherwise stay open for ever.
-            .http2_keepalive_interval(Some(Duration::from_secs(20)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            .add_service(service)
-            .serve_with_incoming_shutdown(Incoming::new(self.grpc, self.tls), stopped());
+        let names = &[BALANCER];
+        let descriptors = &[proto::DESCRIPTORS];
+        let front = Front::new(Routes::new(service), names, descriptors, CALL_DEADLINE).await?;
         let admin = tokio::spawn(admin);
-        let mut grpc = tokio::spawn(grpc);
+        let grpc = front.serve(self.grpc, self.tls, stopped());
+        let mut grpc = std::pin::pin!(grpc);
         tokio::select! {
-            served = &mut grpc => served?.context("the gRPC server failed")?,
+            served = &mut grpc => served.context("the gRPC server failed")?,
             () = shutdown => {
                 drop(stop);
-                // A peer that never finishes its stream must not keep the process alive.
-                if let Ok(served) = tokio::time::timeout(HTTP_DRAIN_TIMEOUT, grpc).await {
-                    served?.context("the gRPC server failed")?;
-                }
+                grpc.await.context("the gRPC server failed")?;
             }
         }
         admin.await?;

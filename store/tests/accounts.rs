@@ -67,6 +67,34 @@ fn an_epoch_rises_only_under_the_password_that_was_checked() {
 }
 
 #[test]
+fn a_new_password_raises_the_epoch_and_ends_logins_that_checked_the_old_one() {
+    let (_directory, options) = room();
+    let mut accounts = Accounts::open(&options).expect("open");
+    let (old, new_phc) = ("$argon2id$of-ada", "$argon2id$newer");
+    let user = accounts.register(&new("ada")).expect("store").expect("free");
+    let other = accounts.register(&new("bea")).expect("store").expect("free");
+    assert_eq!(accounts.raise_epoch(user, old).expect("store"), Some(Epoch(1)));
+    assert_eq!(accounts.set_password(user, new_phc).expect("store"), Some(Epoch(2)));
+    assert_eq!(accounts.raise_epoch(user, old).expect("store"), None, "checked before the change");
+    assert_eq!(accounts.raise_epoch(user, new_phc).expect("store"), Some(Epoch(3)));
+    assert_eq!(accounts.set_password(UserId(99), new_phc).expect("store"), None);
+    assert!(matches!(accounts.set_password(user, &"x".repeat(10_000)), Err(Error::Refused(_))));
+
+    drop(accounts);
+    let service = AccountsService::start(&options).expect("start");
+    let (sender, answers) = mpsc::channel();
+    let reply = move |epoch| sender.send(epoch).expect("the test listens");
+    service.handle().set_password(user, "$argon2id$newest".into(), reply).expect("room");
+    assert_eq!(answers.recv().expect("an answer").expect("store"), Some(Epoch(4)));
+    service.stop();
+    let mut accounts = Accounts::open(&options).expect("open again");
+    let found = accounts.find("ada").expect("store").expect("there");
+    assert_eq!((found.phc.as_str(), found.epoch), ("$argon2id$newest", Epoch(4)));
+    let untouched = accounts.find("bea").expect("store").expect("there");
+    assert_eq!((untouched.user, untouched.epoch), (other, Epoch(0)), "nobody else is touched");
+}
+
+#[test]
 fn ten_thousand_accounts_are_provisioned_and_again_found_taken() {
     let (_directory, options) = room();
     let mut accounts = Accounts::open(&options).expect("open");

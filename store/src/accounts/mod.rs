@@ -151,6 +151,17 @@ impl Accounts {
         self.group(|sql| raise_epoch(sql, user, checked_phc))
     }
 
+    /// Gives an account a new password record and raises its epoch, in one transaction: whoever checked the old record
+    /// can log in with it no more, and every session of a lower epoch than the one given is of the old password. `None`:
+    /// there is no such account.
+    ///
+    /// # Errors
+    /// As [`Error`] says; then record and epoch are as they were.
+    pub fn set_password(&mut self, user: UserId, phc: &str) -> Result<Option<Epoch>> {
+        check_text(phc)?;
+        self.group(|sql| set_password(sql, user, phc))
+    }
+
     /// Runs `work` in one transaction.
     fn group<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         self.link.run(|connection| {
@@ -163,17 +174,24 @@ impl Accounts {
     }
 }
 
-/// Keeps absurd texts off the disk.
+/// Keeps absurd accounts off the disk.
 fn check(account: &NewAccount) -> Result<()> {
-    let longest = [&account.username, &account.email, &account.phc]
-        .iter()
-        .map(|text| text.len())
-        .max()
-        .unwrap_or(0);
-    if longest <= limits::ACCOUNT_TEXT_BYTES_MAX && i64::try_from(account.created_unix_ms).is_ok() {
+    [&account.username, &account.email, &account.phc]
+        .into_iter()
+        .try_for_each(|t| check_text(t))?;
+    if i64::try_from(account.created_unix_ms).is_ok() {
         Ok(())
     } else {
-        Err(Error::refused("an account with a text or a time that is out of bounds"))
+        Err(Error::refused("an account with a time that is out of bounds"))
+    }
+}
+
+/// Keeps absurd texts off the disk.
+fn check_text(text: &str) -> Result<()> {
+    if text.len() <= limits::ACCOUNT_TEXT_BYTES_MAX {
+        Ok(())
+    } else {
+        Err(Error::refused("an account with a text that is out of bounds"))
     }
 }
 
@@ -254,6 +272,16 @@ fn raise_epoch(
          WHERE user_id = ?1 AND phc = ?2 RETURNING session_epoch",
     )?
     .query_row((user.0.cast_signed(), checked_phc), |row| row.get::<_, i64>(0))
+    .optional()
+    .map(|epoch| epoch.map(|epoch| Epoch(epoch.cast_unsigned())))
+}
+
+fn set_password(sql: &Connection, user: UserId, phc: &str) -> rusqlite::Result<Option<Epoch>> {
+    sql.prepare_cached(
+        "UPDATE accounts SET phc = ?2, session_epoch = session_epoch + 1
+         WHERE user_id = ?1 RETURNING session_epoch",
+    )?
+    .query_row((user.0.cast_signed(), phc), |row| row.get::<_, i64>(0))
     .optional()
     .map(|epoch| epoch.map(|epoch| Epoch(epoch.cast_unsigned())))
 }

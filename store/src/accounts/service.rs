@@ -142,6 +142,20 @@ impl AccountsHandle {
         post(&self.writes, move |sql| super::raise_epoch(sql, user, &checked_phc), reply)
     }
 
+    /// As [`super::Accounts::set_password`].
+    ///
+    /// # Errors
+    /// `Busy` if the queue is full, `Refused` for a record out of bounds; `reply` is not called then.
+    pub fn set_password(
+        &self,
+        user: UserId,
+        phc: String,
+        reply: impl FnOnce(Result<Option<Epoch>>) + Send + 'static,
+    ) -> Result<()> {
+        super::check_text(&phc)?;
+        post(&self.writes, move |sql| super::set_password(sql, user, &phc), reply)
+    }
+
     /// As [`super::Accounts::find`].
     ///
     /// # Errors
