@@ -97,7 +97,7 @@ async fn another_authority_is_refused_with_what_is_wrong() {
 #[tokio::test]
 async fn who_speaks_no_tls_is_not_served() {
     let running = Running::start(&Authority::new());
-    let plain = Client::new(&running.grpc.to_string(), DEADLINE).unwrap();
+    let plain = Client::new(&format!("http://{}", running.grpc), DEADLINE).unwrap();
     assert!(matches!(plain.list_nodes().await, Err(CallError::Unreachable(_))));
     // Nor who says nothing that TLS is: it is cut, and others go on.
     let mut stream = TcpStream::connect(running.grpc).await.unwrap();
@@ -121,7 +121,8 @@ async fn addresses_and_authorities_go_together() {
     assert!(refused("https://127.0.0.1:1", Some("/nowhere/ca.pem".as_ref())).contains("/nowhere"));
     let key = authority.key();
     assert!(refused("https://127.0.0.1:1", Some(&key)).contains("no certificate"));
-    Client::trusting("127.0.0.1:1", &trust(&ca), DEADLINE).unwrap();
+    assert!(refused("127.0.0.1:1", Some(&ca)).contains("https://127.0.0.1:1"));
+    Client::trusting("https://127.0.0.1:1", &trust(&ca), DEADLINE).unwrap();
 }
 
 #[tokio::test]

@@ -223,7 +223,7 @@ fn a_session_that_the_balancer_ends_is_told_so_and_its_token_is_worth_nothing() 
     let files = Files::new();
     let balancer = Balancer::start(&files, "127.0.0.1:0");
     let url = format!("http://{}", balancer.address);
-    let node = files.node(&["--store", "memory", "--balancer", &url, "--shards", "2"]);
+    let node = files.node(&["--store", "memory", "--balancer", &url]);
     assert!(node.wait_registered());
     let asker = Asker::new(balancer.address);
     let mut alice = log_in(&asker.place(1, 5));

@@ -22,13 +22,13 @@ fn what_does_not_go_together_is_refused_in_a_file_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gateway.toml");
     let refused = |text: &str| {
-        let text = format!("balancer = \"b:1\"\ndata = \"d\"\n{text}");
+        let text = format!("balancer = \"http://b:1\"\ndata = \"d\"\n{text}");
         std::fs::write(&path, text).unwrap();
         let source = Source::<Cli>::new(["gateway", "--config", path.to_str().unwrap()]);
         source.read().unwrap_err().to_string()
     };
     assert!(refused("skip-verification = true").contains("--development"));
-    assert!(refused("development = true\ncode-program = \"p\"").contains("--code-program"));
+    assert!(refused("smtp = \"m:25\"\ncode-program = \"p\"").contains("--code-program"));
     assert!(refused("count = 5").contains("no option"));
 }
 

@@ -22,7 +22,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 fn bind(data: &TempDir, listen: &str, more: &[String]) -> anyhow::Result<Bound> {
-    let words = ["gateway", "--listen", listen, "--balancer", "127.0.0.1:1", "--data"];
+    let words = ["gateway", "--listen", listen, "--balancer", "http://127.0.0.1:1", "--data"];
     let words = words.into_iter().chain([data.path().to_str().unwrap()]).map(str::to_owned);
     Bound::new(&Cli::parse_from(words.chain(more.iter().cloned())).serve.unwrap())
 }

@@ -11,7 +11,7 @@ pub struct MailArgs {
 
     /// How the connection to it is encrypted: after STARTTLS (usual at port 587), from the start (usual at 465), or not
     /// at all, which only a server on this machine is trusted with
-    #[arg(long, value_name = "HOW", value_enum, default_value_t, requires = "smtp")]
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     pub smtp_tls: SmtpTls,
 
     /// A certificate authority that it is trusted by, in a PEM file, beside those that this machine knows
