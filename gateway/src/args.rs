@@ -93,12 +93,12 @@ pub struct Args {
     pub verify_listen: Option<SocketAddr>,
 
     /// A proxy, or a network of proxies, whose X-Forwarded-For says who the client is. Several may be given
-    #[arg(long, value_name = "IP[/BITS]")]
+    #[arg(long, value_name = "IP[/BITS]", value_delimiter = ',')]
     pub trusted_proxy: Vec<Network>,
 
     /// A client, or a network of clients, that is not bounded as such: load tests, monitoring. Several may be given. What
     /// is bounded for each account and each e-mail address stays so
-    #[arg(long, value_name = "IP[/BITS]")]
+    #[arg(long, value_name = "IP[/BITS]", value_delimiter = ',')]
     pub unlimited: Vec<Network>,
 
     /// Listen on addresses that others can reach although nothing is encrypted

@@ -118,15 +118,18 @@ impl Status {
         }
     }
 
-    /// The HTTP status: 200 wherever the seed systems' clients look into the body only.
-    const fn http(self) -> StatusCode {
+    /// The HTTP status, 200 wherever the seed systems' clients look into the body only, and after how many seconds it is
+    /// worth trying again.
+    const fn http(self) -> (StatusCode, Option<u32>) {
         match self {
-            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::CodeTooSoon(_) | Self::TooMany(_) | Self::Locked(_) => {
-                StatusCode::TOO_MANY_REQUESTS
+            Self::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, None),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, None),
+            Self::CodeTooSoon(wait) | Self::TooMany(wait) | Self::Locked(wait) => {
+                (StatusCode::TOO_MANY_REQUESTS, Some(wait))
             }
-            Self::Busy | Self::StoreFault | Self::NotDelivered => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::StoreFault | Self::NotDelivered => {
+                (StatusCode::SERVICE_UNAVAILABLE, Some(1))
+            }
             Self::JsonParse
             | Self::BalancerUnreachable
             | Self::VerifierUnreachable
@@ -139,7 +142,7 @@ impl Status {
             | Self::Mismatch
             | Self::NoAccount
             | Self::Credentials
-            | Self::Overtaken => StatusCode::OK,
+            | Self::Overtaken => (StatusCode::OK, None),
         }
     }
 
@@ -179,34 +182,12 @@ impl Status {
         }
     }
 
-    /// After how many seconds it is worth trying again.
-    const fn retry_after(self) -> Option<u32> {
-        match self {
-            Self::TooMany(wait) | Self::CodeTooSoon(wait) | Self::Locked(wait) => Some(wait),
-            Self::Busy | Self::StoreFault | Self::NotDelivered => Some(1),
-            Self::JsonParse
-            | Self::TooLong
-            | Self::TooSlow
-            | Self::BalancerUnreachable
-            | Self::VerifierUnreachable
-            | Self::NoChatNode
-            | Self::CodeUnknown
-            | Self::CodeWrong
-            | Self::UsernameTaken
-            | Self::EmailTaken
-            | Self::Invalid(_)
-            | Self::Mismatch
-            | Self::NoAccount
-            | Self::Credentials
-            | Self::Overtaken => None,
-        }
-    }
-
     /// The answer.
     pub(crate) fn response(self, dialect: Dialect) -> Response {
         let body = json!({ "error": self.number(dialect), "message": self.text() });
-        let mut response = (self.http(), Json(body)).into_response();
-        if let Some(seconds) = self.retry_after() {
+        let (http, retry_after) = self.http();
+        let mut response = (http, Json(body)).into_response();
+        if let Some(seconds) = retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if matches!(self, Self::TooLong | Self::TooSlow) {

@@ -8,6 +8,7 @@ fn what_is_printed_can_be_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gateway.toml");
     let words = ["gateway", "--balancer", "http://b:1", "--data", "/d", "--hash-threads", "3"];
+    let words = words.into_iter().chain(["--unlimited", "10.0.0.1", "--unlimited", "::1/64"]);
     let first = Source::<Cli>::new(words);
     let page = first.page().unwrap();
     std::fs::write(&path, &page).unwrap();
