@@ -18,9 +18,11 @@ pub mod limits;
 pub mod listener;
 pub mod mesh;
 mod metrics;
+mod operator;
 mod postbox;
 mod process;
 mod registration;
+mod retain;
 mod run;
 pub mod server;
 pub mod signals;
@@ -31,4 +33,5 @@ pub mod store_lane;
 mod threads;
 
 pub use args::{Args, Cpus, DurabilityChoice, StoreChoice};
+pub use operator::operate;
 pub use run::{Running, run};

@@ -8,5 +8,6 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    balancer::launch::end(conn_server::run(conn_server::Args::parse()))
+    conn_server::operate()
+        .unwrap_or_else(|| balancer::launch::end(conn_server::run(conn_server::Args::parse())))
 }
