@@ -3,6 +3,8 @@
 //! The copy holds one read transaction from its beginning to its end: it is one state of the file, and a writer that
 //! commits every other millisecond does not make it begin again. It never takes a lock that a writer waits for.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::backup::{Backup, StepResult};
@@ -28,6 +30,7 @@ pub(super) fn copy(
     from.execute_batch("BEGIN")?;
     // The transaction takes its snapshot when it first reads.
     let _: i64 = from.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
     let mut copy = Connection::open(to)?;
     // Nobody needs half a copy: it is synced as a whole, or removed.
     copy.pragma_update_and_check(None, "journal_mode", "OFF", |_| Ok(()))?;

@@ -123,7 +123,9 @@ impl Clients {
                 let head = reader.head(conversation).map_err(|error| error.to_string())?;
                 let known = self.heads.get(&conversation).copied().unwrap_or_default();
                 if head < known || page.messages.last().is_some_and(|last| last.seq != head) {
-                    return Err(format!("{conversation:?} ends at {head:?}, {known:?} was acknowledged"));
+                    return Err(format!(
+                        "{conversation:?} ends at {head:?}, {known:?} was acknowledged"
+                    ));
                 }
                 let from = match page.messages.first() {
                     Some(first) if self.age_ms.is_some() => first.seq.0,
