@@ -149,8 +149,8 @@ impl Clients {
             }
         }
         for (number, (seq, unix_ms)) in &self.acknowledged {
-            let is_gone = !places.contains_key(number) && self.may_be_gone(*unix_ms);
-            if places.get(number) != Some(seq) && !is_gone {
+            // What has gone may have been said again since, without an answer.
+            if places.get(number) != Some(seq) && !self.may_be_gone(*unix_ms) {
                 return Err(format!(
                     "{number} was acknowledged at {seq:?}, is at {:?}",
                     places.get(number)
@@ -180,7 +180,7 @@ fn run_seed(seed: u64, is_syncing: bool, options: &Options) -> Result<Story, Str
     let options = Options {
         wal_pages: random.u32(4..64),
         piece_messages: random.usize(1..40),
-        retention: Retention { age_ms: (seed % 3 == 0).then(|| random.u64(3..20)), bytes: None },
+        retention: Retention { age_ms: (seed % 3 == 0).then(|| random.u64(0..5)), bytes: None },
         ..options.clone()
     };
     vfs::insert(Disk::new(random.u64(..), manners));
@@ -206,7 +206,7 @@ fn run_seed(seed: u64, is_syncing: bool, options: &Options) -> Result<Story, Str
             Some(open) if random.u8(0..16) > 0 => {
                 let batch = clients.batch(&mut random);
                 clients.send(open, &batch)?;
-                if random.u8(0..4) == 0 {
+                if random.bool() {
                     // As when nobody writes. What fails is done again.
                     let _ = open.trim(clients.now_ms);
                 }
@@ -302,7 +302,7 @@ fn what_was_acknowledged_survives_a_power_failure_at_any_moment() {
     let cut = stories.iter().filter(|story| story.was_cut && story.acknowledged > 0).count();
     assert!(!is_whole || cut * 2 > stories.len(), "{cut} of {} were cut", stories.len());
     let trimmed = stories.iter().filter(|story| story.trimmed > 0).count();
-    assert!(!is_whole || trimmed * 6 > stories.len(), "{trimmed} had messages that went");
+    assert!(!is_whole || trimmed * 8 > stories.len(), "{trimmed} had messages that went");
 }
 
 #[test]
