@@ -109,39 +109,49 @@ pub struct BadUrl {
     example: String,
 }
 
-/// A connection to a gRPC server, opened when it is needed and kept alive; inside TLS if there is a file of authorities to
-/// trust. Must be called within a tokio runtime.
+/// A connection to a gRPC server, opened when it is needed and kept alive. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// See [`BadUrl`].
-pub fn channel(
+pub fn channel(url: &str, connect_timeout: Duration) -> Result<Channel, BadUrl> {
+    channel_trusting(url, &Trust::default(), connect_timeout)
+}
+
+/// The same, inside TLS if there are authorities to trust.
+fn channel_trusting(
     url: &str,
-    authorities: Option<&Path>,
+    trust: &Trust,
     connect_timeout: Duration,
 ) -> Result<Channel, BadUrl> {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let wanted = if authorities.is_some() { "https" } else { "http" };
-    // What was meant is shown only if it would be taken.
-    let meant = format!("{wanted}://{rest}");
-    let example = if is_address(&meant) { meant } else { format!("{wanted}://HOST:PORT") };
-    let bad = |reason: String| BadUrl { url: url.to_owned(), reason, example: example.clone() };
-    let reason = match (scheme, authorities.is_some()) {
-        ("http", false) | ("https", true) if is_address(url) => None,
-        ("http", false) | ("https", true) => Some("it does not name a host and a port"),
-        ("", _) => Some("it has no scheme"),
-        ("https", false) => Some("https needs --tls-ca: whom to trust"),
-        ("http", true) => Some("with --tls-ca it begins with https"),
-        (_, _) => Some("its scheme is neither http nor https"),
+    let bad = |reason: &str, example: &str| BadUrl {
+        url: url.to_owned(),
+        reason: reason.to_owned(),
+        example: example.to_owned(),
     };
-    if let Some(reason) = reason {
-        return Err(bad(reason.to_owned()));
+    let trust = trust.config().map_err(|error| bad(&error.to_string(), "a file that is one"))?;
+    let scheme = if trust.is_some() { "https" } else { "http" };
+    let form = format!("{scheme}://HOST:PORT");
+    let (said, rest) = match url.split_once("://") {
+        Some((said, rest)) => (Some(said), rest),
+        None => (None, url),
+    };
+    let meant = format!("{scheme}://{rest}");
+    // What was meant is shown only if it would be taken.
+    let example = if is_address(&meant, scheme) { &meant } else { &form };
+    match said {
+        None => return Err(bad("it has no scheme", example)),
+        Some(said) if said == scheme => {}
+        Some("https") => return Err(bad("https needs --tls-ca: whom to trust", example)),
+        Some("http") => return Err(bad("with --tls-ca it begins with https", example)),
+        Some(_) => return Err(bad("its scheme is neither http nor https", example)),
     }
-    let mut endpoint =
-        Endpoint::from_shared(url.to_owned()).map_err(|error| bad(error.to_string()))?;
-    if let Some(path) = authorities {
-        let pem = tls::read_authorities(path).map_err(|error| bad(error.to_string()))?;
-        let trust = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-        endpoint = endpoint.tls_config(trust).map_err(|error| bad(error.to_string()))?;
+    if !is_address(url, scheme) {
+        return Err(bad("it does not name a host and a port", &form));
+    }
+    let unusable = |error: tonic::transport::Error| bad(&error.to_string(), &form);
+    let mut endpoint = Endpoint::from_shared(url.to_owned()).map_err(unusable)?;
+    if let Some(trust) = trust {
+        endpoint = endpoint.tls_config(trust).map_err(unusable)?;
     }
     Ok(endpoint
         .connect_timeout(connect_timeout)
@@ -151,10 +161,10 @@ pub fn channel(
         .connect_lazy())
 }
 
-/// Whether this is `http://HOST:PORT` or `https://HOST:PORT` and nothing more.
-fn is_address(url: &str) -> bool {
+/// Whether this is `SCHEME://HOST:PORT` and nothing more.
+fn is_address(url: &str, scheme: &str) -> bool {
     url.parse::<Uri>().is_ok_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https"))
+        uri.scheme_str() == Some(scheme)
             && uri.host().is_some_and(|host| !host.is_empty())
             && uri.port_u16().is_some_and(|port| port != 0)
             && matches!(uri.path(), "" | "/")

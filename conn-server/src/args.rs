@@ -14,12 +14,17 @@ use crate::driver::IoChoice;
 use crate::limits::HEARTBEATS_PER_S_MAX;
 use crate::listener::SocketOptions;
 use crate::networks::Networks;
+use crate::retain;
 use crate::server::{Pinning, ServerConfig};
 use crate::sizing::ShardCount;
 
 /// Ringline's chat node: holds the connections, sessions and rooms of very many users.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(name = "conn-server", version)]
+#[command(
+    name = "conn-server",
+    version,
+    after_help = "Commands: `conn-server backup --help`, `conn-server restore --help`"
+)]
 pub struct Args {
     /// The node's name: 1 to 64 of a-z, A-Z, 0-9, '-', '_', '.'. Login tokens are bound to it; no two nodes of one
     /// balancer may share it
@@ -139,6 +144,15 @@ pub struct Args {
     /// For how long whoever said something may take it back
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = span)]
     pub revoke_window: Duration,
+
+    /// Delete messages older than this, such as 90m, 12h or 30d [default: keep them for ever]
+    #[arg(long, value_name = "AGE", value_parser = retain::age)]
+    pub retain: Option<Duration>,
+
+    /// Delete the oldest messages while the file uses more than this, such as 500M or 10G. The file does not get smaller:
+    /// its room is used again [default: as large as the disk]
+    #[arg(long, value_name = "SIZE", value_parser = retain::size)]
+    pub retain_bytes: Option<u64>,
 
     /// The longest text that is taken, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = BODY_BYTES_MAX as u32)]

@@ -21,9 +21,11 @@ pub mod listener;
 pub mod mesh;
 mod metrics;
 mod networks;
+mod operator;
 mod postbox;
 mod process;
 mod registration;
+mod retain;
 mod run;
 pub mod server;
 pub mod signals;
@@ -35,4 +37,5 @@ mod threads;
 
 pub use args::{Args, Cpus, DurabilityChoice, StoreChoice};
 pub use networks::Networks;
+pub use operator::operate;
 pub use run::{Running, run};

@@ -36,6 +36,22 @@ pub const STORE_RETRY_MAX: Duration = Duration::from_secs(1);
 /// Tries to write what was shown to clients when the node ends and the disk refuses: some seconds, within a drain.
 pub const STORE_LAST_TRIES: u32 = 20;
 
+/// How often the store looks for messages that retention does not keep, when nobody writes.
+pub const STORE_TRIM_LOOK: Duration = Duration::from_secs(1);
+
+/// How long nobody must have written before the store takes the next step of retention in a commit of its own: the disk
+/// has time for whoever comes.
+pub const STORE_TRIM_PAUSE: Duration = Duration::from_millis(10);
+
+/// The shortest `--retain`: below it a message may be gone before those who are online have fetched it.
+pub const RETAIN_AGE_MIN: Duration = Duration::from_mins(10);
+
+/// The longest `--retain`: a century. Longer ones are mistakes.
+pub const RETAIN_DAYS_MAX: u32 = 36_525;
+
+/// The least `--retain-bytes`: what is no message (friends, groups, cursors) does not go, and must leave room for those.
+pub const RETAIN_BYTES_MIN: u64 = 64 << 20;
+
 /// Emptied batches that a shard keeps for reuse: one per peer it is likely to write to in a turn.
 pub const SPARE_BATCHES_MAX: usize = 64;
 

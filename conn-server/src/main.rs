@@ -6,5 +6,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    balancer::launch::end(conn_server::run(balancer::config::load::<conn_server::Args>()))
+    conn_server::operate().unwrap_or_else(|| {
+        balancer::launch::end(conn_server::run(balancer::config::load::<conn_server::Args>()))
+    })
 }

@@ -20,6 +20,7 @@ use crate::control::{Control, ControlSeat, StoreWatch, Subject};
 use crate::front::{Front, FrontSeat};
 use crate::process::ProcessFigures;
 use crate::registration::Stage;
+use crate::retain;
 use crate::server::{Node, NodeError, NodeHandle, NodeInfo, Outcome, ServerConfig, shards};
 use crate::signals::SignalWatch;
 use crate::store_lane::{OpenStore, StorePace, StoreService};
@@ -50,7 +51,10 @@ impl Running {
         let open_store = match config.durability {
             Durability::None => None,
             Durability::Commit | Durability::Relaxed => {
-                let options = Options::messages_with_accounts(args.data()?);
+                let options = Options {
+                    retention: retain::retention(args.retain, args.retain_bytes),
+                    ..Options::messages_with_accounts(args.data()?)
+                };
                 let mut opened = OpenStore::open(&options)
                     .with_context(|| format!("cannot open {}", options.path.display()))?;
                 config.message_id_bases = opened.lease_id_blocks(shards(&config)?)?;

@@ -63,7 +63,7 @@ impl Bound {
             .context("--balancer")?;
         let shared = Arc::new(Shared::in_memory());
         let verifier = match &args.verify {
-            Some(url) => Verifier::There(Remote::new(url, authorities).context("--verify")?),
+            Some(url) => Verifier::There(Remote::new(url).context("--verify")?),
             None => {
                 let mailer = Mailer::new(&args.mail, args.development, args.insecure)?;
                 let desk = Desk::new(Arc::clone(&shared), mailer, args.development)?;
@@ -183,10 +183,10 @@ pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
             "http": bound.address()?.to_string(),
             "verify": bound.verify_address()?.map(|address| address.to_string()),
         }))?;
-        let certificates = [bound.tls(), bound.verify_tls()];
+        let tls = bound.tls();
         launch::on_hangup(move || {
             reloader.reload(|_| Ok(()));
-            certificates.iter().for_each(|tls| launch::reload_certificate(tls.as_ref()));
+            launch::reload_certificate(tls.as_ref());
         })?;
         tracing::info!(?args, "serving");
         bound.serve(signals.shutdown()).await

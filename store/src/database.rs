@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::error::{Error, Result, is_broken};
 use crate::limits;
+use crate::messages::Retention;
 
 /// The messages' file in a data directory.
 pub const MESSAGES_FILE: &str = "messages.sqlite";
@@ -36,6 +37,8 @@ pub struct Options {
     /// Messages whose index entries are written together. They are found in memory until then, and read again at the
     /// start: more of them cost memory and time there, and save writing.
     pub piece_messages: usize,
+    /// Which messages are kept; by default all of them.
+    pub retention: Retention,
 }
 
 impl Options {
@@ -49,6 +52,7 @@ impl Options {
             wal_pages: limits::WAL_PAGES,
             attached: None,
             piece_messages: limits::PIECE_MESSAGES,
+            retention: Retention::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod backup;
 mod database;
 mod error;
 pub mod limits;
@@ -15,10 +16,11 @@ mod services;
 pub use accounts::{
     Account, Accounts, AccountsHandle, AccountsService, NewAccount, Registered, Taken,
 };
+pub use backup::{BackupFile, Manifest, Progress, back_up, restore};
 pub use database::{ACCOUNTS_FILE, MESSAGES_FILE, Options};
 pub use error::{Error, Result};
 pub use messages::{
-    Appended, ConversationPage, Message, Page, Reader, Record, RecordFault, Worked, Writer,
-    draw_id_blocks,
+    Appended, ConversationPage, Message, Page, Reader, Record, RecordFault, Retention, Trimmed,
+    Worked, Writer, draw_id_blocks,
 };
 pub use services::{Answer, Ask, Audience, Served, Tell};

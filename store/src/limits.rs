@@ -23,7 +23,7 @@ pub const WRITE_CACHE_BYTES: u64 = 32 << 20;
 pub const READ_CACHE_BYTES: u64 = 8 << 20;
 
 /// Prepared statements per connection: all that this crate has.
-pub const STATEMENTS_MAX: usize = 96;
+pub const STATEMENTS_MAX: usize = 112;
 
 /// Conversations whose last `seq` a writer remembers (some 48 bytes each, 12 MiB in all); beyond it forgets them all and
 /// reads again, one index look-up each.
@@ -43,6 +43,27 @@ pub const INDEXED_PER_RECORD: usize = 2;
 /// Expired client message ids that a batch looks for beside each record that it adds. Looking and removing take turns, so
 /// that with four and [`INDEXED_PER_RECORD`] more than one is removed per record.
 pub const EXPIRED_PER_RECORD: usize = 4;
+
+/// Rows that retention looks at or removes with a commit beside each record that it adds: a message that goes is looked
+/// at, loses a place, perhaps a client message id, and its row. So more go than come, and a commit with many records is
+/// not held up for much longer than the records take.
+pub const TRIMMED_PER_RECORD: usize = 6;
+
+/// Rows that retention handles with a commit however few its records are: some 100 µs, so that a file which was kept for
+/// ever shrinks under a light load too.
+pub const TRIMMED_PER_COMMIT: usize = 64;
+
+/// Rows that retention handles in a step while nobody writes: who comes meanwhile waits for some ms.
+pub const TRIMMED_PER_IDLE_STEP: usize = 2_048;
+
+/// What a message takes of the file beside its text: its row's other numbers and its index entries.
+pub const TRIMMED_ROW_BYTES: u64 = 64;
+
+/// Retention by size goes on below its limit by this part of it, so that it works on pieces and rests between them.
+pub const TRIMMED_AHEAD_PART: u64 = 32;
+
+/// Messages that have gone before a reader sweeps them out of what it remembers: the sweep looks at all of it.
+pub const RECENT_SWEEP: i64 = 4_096;
 
 /// Senders whose highest client message id a writer remembers (some 40 bytes each); beyond it forgets them all and asks
 /// the index again, one look-up each.
@@ -67,6 +88,24 @@ pub const ID_BLOCK_BITS: u32 = 42;
 
 /// Blocks that ids of 63 bits have room for: two million starts of shards, of which the upper half is drawn, not leased.
 pub const ID_BLOCKS_MAX: u64 = 1 << (63 - ID_BLOCK_BITS);
+
+/// Pages that a backup copies at a time: a MiB, a few ms of a disk's work, so that a commit waits for no more than that.
+pub const BACKUP_STEP_PAGES: i32 = 256;
+
+/// Pause of a backup after each step: most of the disk's time is left to the node, and a GiB takes some ten seconds.
+pub const BACKUP_PAUSE: Duration = Duration::from_millis(5);
+
+/// What may be written while a backup is taken before it stops pausing: the WAL keeps all of it until then.
+pub const BACKUP_WAL_BYTES: u64 = 256 << 20;
+
+/// Steps of a backup in a row that meet somebody's lock before it gives up: some ten seconds.
+pub const BACKUP_BUSY_MAX: u32 = 2_000;
+
+/// The longest manifest that is read: two files have 300 bytes.
+pub const MANIFEST_BYTES_MAX: u64 = 4_096;
+
+/// What is read at a time to be copied or summed.
+pub const COPY_BYTES: usize = 1 << 20;
 
 /// Requests waiting for the accounts thread: at some 10,000 per second this is less than half a second of waiting;
 /// beyond it a login is told `busy` rather than to wait longer than people do.

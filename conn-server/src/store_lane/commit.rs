@@ -15,8 +15,11 @@ use super::late::Late;
 use super::monitor::{StoreMonitor, StoreStats};
 use super::services::{RefusalLog, asks, served_outcome};
 use super::{Job, StorePace};
-use crate::clock::Clock;
-use crate::limits::{STORE_GROUP_APPENDS_MAX, STORE_LAST_TRIES, STORE_RETRY_MAX, STORE_RETRY_MIN};
+use crate::clock::{Clock, unix_ms};
+use crate::limits::{
+    STORE_GROUP_APPENDS_MAX, STORE_LAST_TRIES, STORE_RETRY_MAX, STORE_RETRY_MIN, STORE_TRIM_LOOK,
+    STORE_TRIM_PAUSE,
+};
 use crate::mesh::StoreLane;
 
 pub(super) struct Committer {
@@ -35,6 +38,8 @@ pub(super) struct Committer {
     /// How long to pause after the next failure. Only a commit of messages makes it short again: a probe that passes
     /// where messages fail must not make the two alternate quickly.
     pause: Duration,
+    /// When to look for what retention does not keep, if nobody writes then.
+    trim_at: chat::Instant,
 }
 
 enum State {
@@ -68,6 +73,7 @@ impl Committer {
         };
         let pace = StorePace { commit_interval: Duration::ZERO, revoke_window: Duration::ZERO };
         let refusals = RefusalLog::default();
+        let trim_at = clock.mono() + STORE_TRIM_LOOK;
         Self {
             writer,
             queue,
@@ -80,6 +86,7 @@ impl Committer {
             pace,
             begun: None,
             pause,
+            trim_at,
         }
     }
 
@@ -105,7 +112,15 @@ impl Committer {
 
     /// Waits for work, takes what is there with it, and commits it.
     fn gather(&mut self) -> Queue {
-        let Ok(job) = self.queue.recv() else { return Queue::Ended };
+        let quiet = self.trim_at.since(self.clock.mono()).max(STORE_TRIM_PAUSE);
+        let job = match self.queue.recv_timeout(quiet) {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => {
+                self.trim();
+                return Queue::Open;
+            }
+            Err(RecvTimeoutError::Disconnected) => return Queue::Ended,
+        };
         let due = self.begun.map_or(Duration::ZERO, |begun| {
             (begun + self.pace.commit_interval).since(self.clock.mono())
         });
@@ -171,13 +186,17 @@ impl Committer {
         let count = records.len() as u64;
         self.begun = Some(begin);
         self.monitor.begin_commit(begin);
-        let result = self.writer.get().and_then(|writer| writer.work(&records, &asks));
+        let result = self.writer.get().and_then(|writer| {
+            let (results, served) = writer.work(&records, &asks)?;
+            Ok((results, served, writer.trimmed()))
+        });
         self.monitor.end_commit();
         drop((records, asks));
         let end = self.clock.mono();
         match result {
-            Ok((results, served)) => {
+            Ok((results, served, trimmed)) => {
                 self.monitor.count(|stats| {
+                    stats.trimmed = trimmed;
                     stats.commits += 1;
                     stats.changes += served.len() as u64;
                     stats.group_high = stats.group_high.max(count);
@@ -231,6 +250,24 @@ impl Committer {
             self.group.push(job);
         } else {
             answer_busy(&self.lane, job, &self.monitor);
+        }
+    }
+
+    /// A step of retention, while nobody writes.
+    fn trim(&mut self) {
+        self.monitor.begin_commit(self.clock.mono());
+        let result = self.writer.get().and_then(|writer| {
+            let is_more = writer.trim(unix_ms())?;
+            Ok((is_more, writer.trimmed()))
+        });
+        self.monitor.end_commit();
+        match result {
+            Ok((is_more, trimmed)) => {
+                let pause = if is_more { STORE_TRIM_PAUSE } else { STORE_TRIM_LOOK };
+                self.trim_at = self.clock.mono() + pause;
+                self.monitor.count(|stats| stats.trimmed = trimmed);
+            }
+            Err(error) => self.fails(&error),
         }
     }
 

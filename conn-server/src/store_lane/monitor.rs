@@ -5,6 +5,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use store::Trimmed;
+
 use crate::clock::Clock;
 use crate::stats::LagHistogram;
 
@@ -25,6 +27,8 @@ pub struct StoreStats {
     pub refused: u64,
     /// Services that changed something, or were refused by a rule: what people know of each other, groups, cursors.
     pub changes: u64,
+    /// What retention has removed.
+    pub trimmed: Trimmed,
     /// Messages answered as busy.
     pub busy: u64,
     /// The most messages in one commit.
@@ -56,6 +60,9 @@ impl StoreStats {
             ("conflicts", self.conflicts),
             ("refused", self.refused),
             ("changes", self.changes),
+            ("trimmed_messages", self.trimmed.messages),
+            ("trimmed_bytes", self.trimmed.bytes),
+            ("trim_steps", self.trimmed.steps),
             ("busy", self.busy),
             ("reads", self.reads),
             ("read_faults", self.read_faults),

@@ -164,6 +164,22 @@ fn appends_are_answered_in_order_and_read_back() {
 }
 
 #[test]
+fn what_is_too_old_goes_while_nobody_writes_and_the_place_of_the_next_stays() {
+    let mut world = World::new(|options| options.retention.age_ms = Some(24 * 60 * 60 * 1_000));
+    for number in 0..5 {
+        world.append(text(number), b"said in 1970");
+        world.check_appended(number, u64::from(number) + 1);
+    }
+    world.until(|report| report.stats.trimmed.messages == 5);
+    let trimmed = world.monitor.report().stats.trimmed;
+    assert_eq!((trimmed.bytes, trimmed.steps > 0), (60, true));
+    world.ask_head(99);
+    assert_eq!(world.answer(), (99, Ok(Stored::Head(Seq(5)))));
+    world.append(text(7), b"next");
+    world.check_appended(7, 6);
+}
+
+#[test]
 fn a_number_used_for_something_else_is_a_conflict() {
     let mut world = World::new(|_| ());
     world.append(text(0), b"hello");

@@ -7,6 +7,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test picks what it looks at")]
 
 mod abuse;
+mod backup;
 mod kill;
 mod node;
 mod services;

@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use clap::Parser;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    balancer::launch::end(gateway::run_verify(balancer::config::load::<gateway::VerifyArgs>()))
+    balancer::launch::end(gateway::run_verify(gateway::VerifyArgs::parse()))
 }

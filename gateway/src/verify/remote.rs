@@ -1,6 +1,5 @@
 //! Asking a verification server: one lazily opened connection, a deadline on every call, a pause after a failed one.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,13 +26,12 @@ pub(crate) struct Remote {
 struct NoAnswer;
 
 impl Remote {
-    /// Names the server (`http://HOST:PORT`, or `https://HOST:PORT` with authorities to trust). Opens nothing yet. Must be
-    /// called within a tokio runtime.
+    /// Names the server (`http://HOST:PORT`). Opens nothing yet. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// See [`BadUrl`].
-    pub(crate) fn new(url: &str, authorities: Option<&Path>) -> Result<Self, BadUrl> {
-        let grpc = CodesClient::new(channel(url, authorities, VERIFY_CONNECT_TIMEOUT)?);
+    pub(crate) fn new(url: &str) -> Result<Self, BadUrl> {
+        let grpc = CodesClient::new(channel(url, VERIFY_CONNECT_TIMEOUT)?);
         Ok(Self { grpc, breaker: Arc::default() })
     }
 

@@ -1,14 +1,11 @@
 //! A verification server of its own: arguments, ports, start and end.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
 use axum::routing::get;
-use balancer::config::Configured;
-use balancer::tls::{Acceptor, Inside};
 use balancer::{admin, http, launch};
 use prometheus_client::registry::Registry as Page;
 use tokio::net::TcpListener;
@@ -30,14 +27,6 @@ pub struct Args {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:5911")]
     pub admin: SocketAddr,
 
-    /// The certificate that gateways are shown, and those that it was signed with (PEM): TLS. Read again at SIGHUP
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub tls_cert: Option<PathBuf>,
-
-    /// Its private key (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub tls_key: Option<PathBuf>,
-
     /// How codes reach people.
     #[command(flatten)]
     pub mail: MailArgs,
@@ -55,7 +44,6 @@ pub struct Args {
 #[derive(Debug)]
 pub struct Bound {
     grpc: TcpListener,
-    tls: Option<Acceptor>,
     admin: TcpListener,
     desk: Arc<Desk>,
     page: Page,
@@ -67,9 +55,7 @@ impl Bound {
     /// # Errors
     /// Whatever of it fails, and what to do about it.
     pub fn new(args: &Args) -> anyhow::Result<Self> {
-        let (certificate, key) = (args.tls_cert.as_ref(), args.tls_key.as_ref());
-        let tls = Acceptor::load(certificate, key, Inside::Grpc)?;
-        launch::check_exposure(args.listen, args.insecure || tls.is_some())?;
+        launch::check_exposure(args.listen, args.insecure)?;
         launch::check_exposure(args.admin, args.insecure)?;
         let shared = Arc::new(Shared::in_memory());
         let mailer = Mailer::new(&args.mail, args.development, args.insecure)?;
@@ -80,7 +66,7 @@ impl Bound {
         let open =
             |address| http::listen(address).with_context(|| format!("cannot listen on {address}"));
         let (grpc, admin) = (open(args.listen)?, open(args.admin)?);
-        Ok(Self { grpc, tls, admin, desk: Arc::new(desk), page })
+        Ok(Self { grpc, admin, desk: Arc::new(desk), page })
     }
 
     /// Where gateways call.
@@ -99,18 +85,12 @@ impl Bound {
         Ok(self.admin.local_addr()?)
     }
 
-    /// The certificate that gateways are shown, which can be read again; `None` without TLS.
-    #[must_use]
-    pub fn tls(&self) -> Option<Acceptor> {
-        self.tls.clone()
-    }
-
     /// Serves until `shutdown` ends, then answers what was asked before, hands mails over and returns.
     ///
     /// # Errors
     /// The gRPC server failed.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { grpc, tls, admin, desk, page } = self;
+        let Self { grpc, admin, desk, page } = self;
         let page = Arc::new(page);
         let router = Router::new()
             .route("/healthz", get(async || "ok\n"))
@@ -131,9 +111,7 @@ impl Bound {
 ///
 /// # Errors
 /// It could not start, or its server failed.
-pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
-    // None of its limits is an option: what can change is its certificate.
-    let (args, mut reloader) = config.into().into_parts(&[]);
+pub fn run(args: Args) -> anyhow::Result<()> {
     launch::begin(c"rl-verify");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -144,11 +122,6 @@ pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
             "grpc": bound.grpc_address()?.to_string(),
             "admin": bound.admin_address()?.to_string(),
         }))?;
-        let tls = bound.tls();
-        launch::on_hangup(move || {
-            reloader.reload(|_| Ok(()));
-            launch::reload_certificate(tls.as_ref());
-        })?;
         tracing::info!(?args, "serving");
         bound.serve(signals.shutdown()).await
     })

@@ -25,6 +25,7 @@ pub(super) struct Append<'a> {
     place: CachedStatement<'a>,
     retry: CachedStatement<'a>,
     highest_number: CachedStatement<'a>,
+    floor: CachedStatement<'a>,
 }
 
 /// A message that was there before, as far as it must be compared.
@@ -46,7 +47,7 @@ impl<'a> Append<'a> {
             memory,
             expired_ms,
             find_conversation: sql.prepare_cached(
-                "SELECT id, coalesce((SELECT max(seq) FROM places WHERE conversation = c.id), 0)
+                "SELECT id, max(floor, coalesce((SELECT max(seq) FROM places WHERE conversation = c.id), 0))
                  FROM conversations c WHERE first = ?1 AND second = ?2",
             )?,
             add_conversation: sql
@@ -67,6 +68,7 @@ impl<'a> Append<'a> {
                 "SELECT message FROM retries WHERE sender = ?1 AND client_message_id = ?2",
             )?,
             highest_number: Senders::ask(sql)?,
+            floor: sql.prepare_cached("SELECT floor FROM conversations WHERE id = ?1")?,
         })
     }
 
@@ -112,7 +114,12 @@ impl<'a> Append<'a> {
     ) -> rusqlite::Result<Outcome> {
         let head = self.head(record.conversation, numbers)?;
         // Beyond the last place nothing can be.
-        let there = if seq > head.seq { None } else { self.row_at((head.row, seq))? };
+        let is_below = seq <= head.seq;
+        if is_below && seq <= self.floor(head.row)? {
+            // Nobody would see it, and retention would take it next: it was there, and has gone.
+            return Ok(Ok(Appended { is_retry: true, ..fresh(record, seq) }));
+        }
+        let there = if is_below { self.row_at((head.row, seq))? } else { None };
         if let Some(row) = there {
             let there = self.message.query_row((row, record.body), known)?;
             let is_same =
@@ -157,6 +164,11 @@ impl<'a> Append<'a> {
             return Ok(None);
         }
         self.retry.query_row(number, |row| row.get(0)).optional()
+    }
+
+    /// The last place that a conversation has lost.
+    pub(super) fn floor(&mut self, conversation: i64) -> rusqlite::Result<i64> {
+        self.floor.query_row([conversation], |row| row.get(0))
     }
 
     /// The row at a place.

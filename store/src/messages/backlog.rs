@@ -109,6 +109,24 @@ impl Backlog {
         self.tail.numbers.insert(number, row);
     }
 
+    /// Forgets the place of a message that goes, so that it will not come into the index any more.
+    pub(super) fn remove_place(&mut self, place: Key, row: i64) {
+        if row > self.indexed {
+            self.both_mut().for_each(|part| remove(&mut part.places, place, row));
+        }
+    }
+
+    /// Forgets the client message id of a message that goes, unless it is another message's by now.
+    pub(super) fn remove_number(&mut self, number: Key, row: i64) {
+        if row > self.indexed {
+            self.both_mut().for_each(|part| remove(&mut part.numbers, number, row));
+        }
+    }
+
+    fn both_mut(&mut self) -> impl Iterator<Item = &mut Unindexed> {
+        std::iter::once(&mut self.tail).chain(self.piece.as_mut().map(|piece| &mut piece.left))
+    }
+
     /// Does some of the work, in proportion to the records that came: enough that a piece is done before the next one is
     /// full. `last_row` is the last message's.
     pub(super) fn work(
@@ -212,6 +230,13 @@ pub(super) fn last_seq(places: &BTreeMap<Key, i64>, conversation: i64) -> i64 {
     places.range(of_conversation).next_back().map_or(0, |((_, seq), _)| *seq)
 }
 
+/// Removes an entry if it points at a row.
+fn remove(map: &mut BTreeMap<Key, i64>, key: Key, row: i64) {
+    if map.get(&key) == Some(&row) {
+        map.remove(&key);
+    }
+}
+
 /// Takes the first `most` entries out of a map, in order.
 fn taken(map: &mut BTreeMap<Key, i64>, most: usize) -> impl Iterator<Item = (Key, i64)> {
     std::iter::from_fn(move || map.first_entry().map(btree_map::OccupiedEntry::remove_entry))
@@ -223,7 +248,7 @@ pub(super) fn counter(sql: &Connection, name: &str) -> rusqlite::Result<i64> {
         .query_row([name], |row| row.get(0))
 }
 
-fn set_counter(sql: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
+pub(super) fn set_counter(sql: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
     sql.prepare_cached("UPDATE counters SET value = ?2 WHERE name = ?1")?
         .execute((name, value))
         .map(drop)

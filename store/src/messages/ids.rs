@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::limits::{ID_BLOCK_BITS, ID_BLOCKS_MAX};
 
-/// The first block that is never leased: the upper half is for those that are drawn.
+/// The first block that is never leased, unless a file was restored: the upper half is for those that are drawn.
 pub(super) const DRAWN_FROM: u64 = ID_BLOCKS_MAX / 2;
 
 /// Draws one block of message ids per shard, for a start whose disk takes no writes: from a range that is never leased,
@@ -22,6 +22,16 @@ pub fn draw_id_blocks(shards: u16) -> Vec<u64> {
             (block << ID_BLOCK_BITS) + within
         })
         .collect()
+}
+
+/// Draws where a restored file goes on: the block before the first one that it leases, in the lower half of the range that
+/// is drawn from, so that there is room after it, and the place at which each of its blocks begins. What the file had
+/// leased after the backup is not known any more; it was never in this range, unless that file had been restored too.
+pub(crate) fn draw_id_start() -> (i64, i64) {
+    let random = RandomState::new();
+    let block = DRAWN_FROM + random.hash_one("block") % ((ID_BLOCKS_MAX - DRAWN_FROM) / 2);
+    let within = random.hash_one("within") % (1 << (ID_BLOCK_BITS - 1));
+    (block.cast_signed(), within.cast_signed())
 }
 
 #[cfg(test)]

@@ -126,8 +126,8 @@ impl WriteLedger<'_> {
             return Ok(None);
         };
         match self.append.find(conversation, numbers)? {
-            Some(head) => self.append.row_at((head.row, seq)),
-            None => Ok(None),
+            Some(head) if seq > self.append.floor(head.row)? => self.append.row_at((head.row, seq)),
+            Some(_) | None => Ok(None),
         }
     }
 }
@@ -156,10 +156,13 @@ impl Reads for WriteLedger<'_> {
         user: UserId,
         after: Seq,
     ) -> rusqlite::Result<u16> {
-        let Seq(head) = self.head(conversation)?;
-        let last = head.min(after.0.saturating_add(UNREAD_MAX.into()));
+        let Some(numbers) = numbers(conversation) else { return Ok(0) };
+        let Some(head) = self.append.find(conversation, numbers)? else { return Ok(0) };
+        // What is gone is not unread.
+        let after = after.0.max(self.append.floor(head.row)?.cast_unsigned());
+        let last = head.seq.cast_unsigned().min(after.saturating_add(UNREAD_MAX.into()));
         let mut unread = 0;
-        for seq in after.0 + 1..=last {
+        for seq in after.saturating_add(1)..=last {
             let said = self.said(conversation, Seq(seq))?;
             unread += u16::from(said.is_some_and(|said| said.from != user));
         }
@@ -239,10 +242,11 @@ impl Reads for ReadLedger<'_> {
         after: Seq,
     ) -> rusqlite::Result<u16> {
         let Some(numbers) = numbers(conversation) else { return Ok(0) };
-        let Some(row) = row_of(self.sql, numbers)? else { return Ok(0) };
+        let Some(conversation) = row_of(self.sql, numbers)? else { return Ok(0) };
         let mut unread = 0;
         let Ok(after) = i64::try_from(after.0) else { return Ok(0) };
-        for (_, row) in self.recent.beyond(self.sql, row, after, usize::from(UNREAD_MAX))? {
+        let places = self.recent.beyond(self.sql, conversation, after, usize::from(UNREAD_MAX))?;
+        for (_, row) in places {
             let said = said(self.sql, row)?;
             unread += u16::from(said.is_some_and(|said| said.from != user));
         }

@@ -9,14 +9,17 @@ mod heads;
 mod ids;
 mod ledger;
 mod reader;
-mod schema;
+pub(crate) mod schema;
 mod senders;
+mod trim;
 mod writer;
 
 use wire::{ClientMessageId, ConversationId, MessageId, Seq, UserId};
 
 pub use ids::draw_id_blocks;
+pub(crate) use ids::draw_id_start;
 pub use reader::Reader;
+pub use trim::Trimmed;
 pub use writer::{Worked, Writer};
 
 /// A message to be appended.
@@ -49,6 +52,24 @@ pub struct Appended {
     pub unix_ms: u64,
     /// Whether it was there before: then the other fields are those of the first time.
     pub is_retry: bool,
+}
+
+/// What is kept; by default everything. What goes, goes in the order of its arrival, some messages with each commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Messages older than this go, in milliseconds. Their own time counts; those from the future go with what came after
+    /// them.
+    pub age_ms: Option<u64>,
+    /// The oldest messages go while the pages that the file uses have more bytes than this.
+    pub bytes: Option<u64>,
+}
+
+impl Retention {
+    /// Whether anything ever goes.
+    #[must_use]
+    pub const fn is_limited(self) -> bool {
+        self.age_ms.is_some() || self.bytes.is_some()
+    }
 }
 
 /// Why one record of a batch was left out. The others are not touched by it.

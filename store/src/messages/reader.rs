@@ -29,8 +29,18 @@ pub(super) struct Recent {
     places: BTreeMap<Key, i64>,
     /// The last message whose place, and that of all before it, the index has.
     indexed: i64,
+    /// Up to where messages that have gone were swept out.
+    swept: i64,
     /// The last message that was looked at.
     last: i64,
+}
+
+/// A conversation as its row says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    row: i64,
+    /// The last `seq` that it has lost to retention.
+    floor: i64,
 }
 
 impl Recent {
@@ -41,6 +51,11 @@ impl Recent {
             self.places.retain(|_, row| *row > indexed);
             self.indexed = indexed;
             self.last = self.last.max(indexed);
+        }
+        let gone = counter(sql, "trimmed")?;
+        if gone >= self.swept.max(indexed) + limits::RECENT_SWEEP {
+            self.places.retain(|_, row| *row > gone);
+            self.swept = gone;
         }
         let mut statement = sql.prepare_cached(
             "SELECT id, conversation, seq FROM messages WHERE id > ?1 ORDER BY id",
@@ -53,15 +68,16 @@ impl Recent {
         Ok(())
     }
 
-    /// The first places of a conversation beyond a seq, with their rows: at most `limit`, in order.
+    /// The first places of a conversation beyond a seq and its floor, with their rows: at most `limit`, in order.
     pub(super) fn beyond(
         &self,
         sql: &Connection,
-        conversation: i64,
+        conversation: Kept,
         after: i64,
         limit: usize,
     ) -> rusqlite::Result<Vec<(i64, i64)>> {
-        let Some(from) = after.checked_add(1) else { return Ok(Vec::new()) };
+        let Kept { row: conversation, floor } = conversation;
+        let Some(from) = after.max(floor).checked_add(1) else { return Ok(Vec::new()) };
         let mut statement = sql.prepare_cached(
             "SELECT seq, message FROM places WHERE conversation = ?1 AND seq >= ?2
              ORDER BY seq LIMIT ?3",
@@ -201,10 +217,11 @@ pub(super) fn head_of(
 ) -> rusqlite::Result<Seq> {
     let Some(numbers) = numbers(conversation) else { return Ok(Seq(0)) };
     let Some(conversation) = row_of(sql, numbers)? else { return Ok(Seq(0)) };
+    let Kept { row, floor } = conversation;
     let indexed: Option<i64> = sql
         .prepare_cached("SELECT max(seq) FROM places WHERE conversation = ?1")?
-        .query_row([conversation], |row| row.get(0))?;
-    let seq = indexed.unwrap_or(0).max(last_seq(&recent.places, conversation));
+        .query_row([row], |row| row.get(0))?;
+    let seq = indexed.unwrap_or(0).max(floor).max(last_seq(&recent.places, row));
     Ok(Seq(seq.cast_unsigned()))
 }
 
@@ -233,13 +250,13 @@ pub(super) fn conversations_of(
 
 /// Conversations in which the user is the higher number: they come first in the order of `(first, second)`.
 const LOWER_PEERS: &str = "
-SELECT first, second, (SELECT max(seq) FROM places WHERE conversation = c.id), id
+SELECT first, second, max(floor, coalesce((SELECT max(seq) FROM places WHERE conversation = c.id), 0)), id
 FROM conversations c
 WHERE second = ?1 AND second <> 0 AND first >= ?2 AND first < ?1 ORDER BY first LIMIT ?3";
 
 /// Conversations in which the user is the lower number, or both.
 const HIGHER_PEERS: &str = "
-SELECT first, second, (SELECT max(seq) FROM places WHERE conversation = c.id), id
+SELECT first, second, max(floor, coalesce((SELECT max(seq) FROM places WHERE conversation = c.id), 0)), id
 FROM conversations c
 WHERE first = ?1 AND second >= ?2 ORDER BY second LIMIT ?3";
 
@@ -260,9 +277,9 @@ fn as_first(user: UserId, after: ConversationId) -> Option<i64> {
 }
 
 /// A conversation's row.
-pub(super) fn row_of(sql: &Connection, numbers: (i64, i64)) -> rusqlite::Result<Option<i64>> {
-    sql.prepare_cached("SELECT id FROM conversations WHERE first = ?1 AND second = ?2")?
-        .query_row(numbers, |row| row.get(0))
+pub(super) fn row_of(sql: &Connection, numbers: (i64, i64)) -> rusqlite::Result<Option<Kept>> {
+    sql.prepare_cached("SELECT id, floor FROM conversations WHERE first = ?1 AND second = ?2")?
+        .query_row(numbers, |row| Ok(Kept { row: row.get(0)?, floor: row.get(1)? }))
         .optional()
 }
 
@@ -271,8 +288,8 @@ fn head(row: &Row<'_>, recent: &Recent) -> rusqlite::Result<(ConversationId, Seq
         first: row.get::<_, i64>(0)?.cast_unsigned(),
         second: row.get::<_, i64>(1)?.cast_unsigned(),
     };
-    let indexed: Option<i64> = row.get(2)?;
-    let seq = indexed.unwrap_or(0).max(last_seq(&recent.places, row.get(3)?));
+    let indexed: i64 = row.get(2)?;
+    let seq = indexed.max(last_seq(&recent.places, row.get(3)?));
     Ok((conversation, Seq(seq.cast_unsigned())))
 }
 

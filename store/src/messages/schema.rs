@@ -3,11 +3,11 @@
 use crate::database::Schema;
 
 /// The messages' file.
-pub(super) const MESSAGES: Schema = Schema {
+pub(crate) const MESSAGES: Schema = Schema {
     name: "messages",
     // "RLms"
     application_id: 0x524c_6d73,
-    migrations: &[VERSION_1, VERSION_2, VERSION_3],
+    migrations: &[VERSION_1, VERSION_2, VERSION_3, VERSION_4],
 };
 
 /// Messages lie in the order of their arrival, so that a group commit fills pages one after another; what is found by
@@ -115,4 +115,13 @@ CREATE TABLE read_cursors (
     seq            INTEGER NOT NULL,
     PRIMARY KEY (conversation_1, conversation_2, user_id)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// What retention needs. A conversation's `floor` is the last `seq` that it has lost: what is there or below is not shown any
+/// more, and its last `seq` is the floor when nothing is left. `trimmed` is the last message that is gone: rows are not used
+/// again, or what lags behind the messages would take one for another. A restored file draws where its message ids begin:
+/// `id_start` is the place within each block.
+const VERSION_4: &str = "
+ALTER TABLE conversations ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
+INSERT INTO counters VALUES ('trimmed', 0), ('id_start', 0);
 ";

@@ -10,7 +10,8 @@ use super::backlog::Backlog;
 use super::heads::Heads;
 use super::ledger::{Profiles, WriteLedger};
 use super::senders::Senders;
-use super::{Appended, Record, RecordFault, ids, schema};
+use super::trim::{Step, Trim, Trimmed};
+use super::{Appended, Record, RecordFault, Retention, ids, schema};
 use crate::database::{Link, Options};
 use crate::error::{Error, Result};
 use crate::limits;
@@ -25,8 +26,10 @@ pub struct Writer {
     link: Link,
     profiles: Profiles,
     memory: Memory,
-    /// Messages that are indexed together.
+    /// Messages that are indexed together, and that go together.
     piece_messages: usize,
+    retention: Retention,
+    trimmed: Trimmed,
 }
 
 /// What is true of the file as of our last commit.
@@ -35,6 +38,7 @@ pub(super) struct Memory {
     pub(super) heads: Heads,
     pub(super) senders: Senders,
     pub(super) backlog: Backlog,
+    trim: Trim,
     /// The row of the next message.
     pub(super) next_row: i64,
     /// `PRAGMA data_version` of the connection when this was true; `None`: nothing is remembered.
@@ -50,7 +54,9 @@ impl Writer {
         let link = Link::write(options, schema::MESSAGES)?;
         let piece_messages = options.piece_messages.max(1);
         let profiles = Profiles::new(options);
-        Ok(Self { link, profiles, memory: Memory::default(), piece_messages })
+        let (retention, trimmed) = (options.retention, Trimmed::default());
+        let memory = Memory::default();
+        Ok(Self { link, profiles, memory, piece_messages, retention, trimmed })
     }
 
     /// Appends all records in one transaction, in their order, and gives one result for each. When this returns, every
@@ -76,7 +82,7 @@ impl Writer {
     /// # Errors
     /// As [`Self::append_batch`]; nothing that was asked has happened then either.
     pub fn work(&mut self, records: &[Record<'_>], asks: &[Ask<'_>]) -> Result<Worked> {
-        let Self { link, profiles, memory, piece_messages } = self;
+        let Self { link, profiles, memory, piece_messages, retention, .. } = self;
         let times = records.iter().map(|record| record.unix_ms);
         let Some(now) = times.chain(asks.iter().map(|ask| ask.unix_ms)).min() else {
             return Ok((Vec::new(), Vec::new()));
@@ -97,17 +103,75 @@ impl Writer {
             let served =
                 asks.iter().map(|ask| change(&mut ledger, ask)).collect::<rusqlite::Result<_>>()?;
             drop(ledger);
-            let Memory { backlog, senders, next_row, .. } = &mut *memory;
+            let Memory { backlog, senders, trim, next_row, .. } = &mut *memory;
             let count = records.len();
             backlog.work(&transaction, senders, count, *next_row - 1, *piece_messages)?;
             backlog.forget(&transaction, expired_ms, count, *piece_messages)?;
+            let budget = (count * limits::TRIMMED_PER_RECORD).max(limits::TRIMMED_PER_COMMIT);
+            let step = Step {
+                retention: *retention,
+                now_ms: now,
+                budget,
+                piece_messages: *piece_messages,
+                is_idle: false,
+            };
+            let trimmed = trim.step(&transaction, backlog, &step)?;
             transaction.commit()?;
-            Ok((results, served))
+            Ok((results, served, trimmed))
         });
         if result.is_err() && is_begun {
             self.memory = Memory::default();
         }
-        result
+        let (results, served, trimmed) = result?;
+        self.trimmed.add(trimmed);
+        Ok((results, served))
+    }
+
+    /// Removes some of what retention does not keep, in a commit of its own: for when nobody writes. Gives whether there
+    /// is more to do at once.
+    ///
+    /// # Errors
+    /// As [`Error`] says; then nothing has gone.
+    pub fn trim(&mut self, now_ms: u64) -> Result<bool> {
+        let Self { link, memory, piece_messages, retention, .. } = self;
+        if !retention.is_limited() {
+            return Ok(false);
+        }
+        let step = Step {
+            retention: *retention,
+            now_ms,
+            budget: limits::TRIMMED_PER_IDLE_STEP,
+            piece_messages: *piece_messages,
+            is_idle: true,
+        };
+        let mut is_begun = false;
+        let result = link.run(|connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            is_begun = true;
+            recall(&transaction, memory)?;
+            let trimmed = memory.trim.step(&transaction, &mut memory.backlog, &step)?;
+            transaction.commit()?;
+            Ok(trimmed)
+        });
+        if result.is_err() && is_begun {
+            self.memory = Memory::default();
+        }
+        let trimmed = result?;
+        self.trimmed.add(trimmed);
+        // After the end of a piece the next one is looked for.
+        Ok(trimmed.steps > 0 || self.memory.trim.is_working())
+    }
+
+    /// What retention has removed since the file was opened.
+    #[must_use]
+    pub const fn trimmed(&self) -> Trimmed {
+        self.trimmed
+    }
+
+    /// Changes what is kept.
+    pub const fn set_retention(&mut self, retention: Retention) {
+        self.retention = retention;
     }
 
     /// Leases one block of message ids per shard, for this start of the node: gives the first id of each. No id of a
@@ -116,7 +180,7 @@ impl Writer {
     /// # Errors
     /// As [`Error`] says; `Refused` after some million leases.
     pub fn lease_id_blocks(&mut self, shards: u16) -> Result<Vec<u64>> {
-        let last = self.link.run(|connection| {
+        let (last, start) = self.link.run(|connection| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let last: i64 = transaction.query_row(
@@ -124,14 +188,21 @@ impl Writer {
                 [shards],
                 |row| row.get(0),
             )?;
+            let start: i64 = transaction.query_row(
+                "SELECT value FROM counters WHERE name = 'id_start'",
+                [],
+                |row| row.get(0),
+            )?;
             transaction.commit()?;
-            Ok(last.cast_unsigned())
+            Ok((last.cast_unsigned(), start.cast_unsigned()))
         })?;
-        if last >= ids::DRAWN_FROM {
+        let first = last - u64::from(shards) + 1;
+        // A restored file has gone on in the upper half.
+        let is_in_range = last < ids::DRAWN_FROM || first > ids::DRAWN_FROM;
+        if !is_in_range || last >= limits::ID_BLOCKS_MAX {
             return Err(Error::refused("message ids are used up: begin a new data directory"));
         }
-        let first = last - u64::from(shards) + 1;
-        Ok((first..=last).map(|block| block << limits::ID_BLOCK_BITS).collect())
+        Ok((first..=last).map(|block| (block << limits::ID_BLOCK_BITS) + start).collect())
     }
 
     /// Finds out whether the disk takes writes: writes some bytes, removes them, and commits that.
@@ -158,8 +229,13 @@ fn recall(sql: &Connection, memory: &mut Memory) -> rusqlite::Result<()> {
     if memory.version != Some(version) {
         *memory = Memory::default();
         memory.backlog = Backlog::load(sql)?;
-        memory.next_row =
-            sql.query_row("SELECT coalesce(max(id), 0) + 1 FROM messages", [], |row| row.get(0))?;
+        // Never a row that was used before, even if its message has gone since.
+        memory.next_row = sql.query_row(
+            "SELECT max((SELECT coalesce(max(id), 0) FROM messages), value) + 1 FROM counters
+             WHERE name = 'trimmed'",
+            [],
+            |row| row.get(0),
+        )?;
         memory.version = Some(version);
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Conversations: what is unread, cursors, and messages taken back.
 
-use store::Answer;
+use store::{Answer, Retention};
 use wire::{
     AddMember, ConversationId, Inbox, InboxItem, MarkRead, News, OpenPrivate, Reject, RemoveMember,
     Revoke, RoomId, Seq, Service, UserId,
@@ -65,6 +65,43 @@ fn an_inbox_knows_what_is_unread() {
     assert_eq!((items(&after)[0].read.0, items(&after)[0].unread), (3, 2));
     let of_bob = shop.granted(bob, ALL);
     assert_eq!((items(&of_bob)[0].peer_read.0, items(&of_bob)[0].unread), (3, 1));
+}
+
+#[test]
+fn what_has_gone_is_not_unread_and_its_conversation_stays() {
+    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+    let conversation = ConversationId::private(alice, bob);
+    shop.writer.set_retention(Retention { age_ms: Some(10_000), bytes: None });
+    for _ in 0..5 {
+        shop.say(bob, conversation, "early");
+    }
+    shop.now_ms += 20_000;
+    for _ in 0..3 {
+        shop.say(bob, conversation, "late");
+    }
+    // The writer answers when a conversation is opened, the reader when all are listed.
+    let open = Service::OpenPrivate(OpenPrivate { with: bob });
+    let check = |shop: &mut Shop, expected: (u64, u64, u16)| {
+        for service in [open, ALL] {
+            let answer = shop.granted(alice, service);
+            let item = items(&answer)[0];
+            assert_eq!((item.head.0, item.read.0, item.unread), expected);
+        }
+    };
+    check(&mut shop, (8, 0, 8));
+    while shop.writer.trim(shop.now_ms).expect("trimmed") {}
+    check(&mut shop, (8, 0, 3));
+    assert_eq!(shop.refused(bob, revoke(conversation, 2)), Reject::NotFound);
+    shop.granted(alice, mark(conversation, 2));
+    check(&mut shop, (8, 2, 3));
+    shop.granted(alice, mark(conversation, 7));
+    check(&mut shop, (8, 7, 1));
+    shop.now_ms += 20_000;
+    while shop.writer.trim(shop.now_ms).expect("trimmed") {}
+    check(&mut shop, (8, 7, 0));
+    assert!(shop.texts(conversation).is_empty());
+    assert_eq!(shop.say(bob, conversation, "again"), Seq(9));
+    check(&mut shop, (9, 7, 1));
 }
 
 #[test]
