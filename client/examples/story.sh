@@ -38,12 +38,12 @@ serve() {
 step "build"
 cargo build --quiet --release --package balancer --package gateway --package conn-server
 cargo build --quiet --release --package client --example chat
-bin=target/release
+bin=${CARGO_TARGET_DIR:-target}/release
 
 step "mail"
 mkdir "$here/mail"
 if [ "${STORY_MAIL:-smtp}" = smtp ]; then
-    python=target/story-python
+    python=${CARGO_TARGET_DIR:-target}/story-python
     [ -x "$python/bin/aiosmtpd" ] || { python3 -m venv "$python" && "$python/bin/pip" install --quiet aiosmtpd==1.4.6; }
     mail_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     "$python/bin/python" - "$mail_port" "$here/mail" <<'PYTHON' >"$here/smtp.log" 2>&1 &
