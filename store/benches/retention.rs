@@ -2,14 +2,16 @@
 //!
 //! One file is filled with messages that have expired. Then blocks of commits without retention and with it take turns, so
 //! that a machine whose speed drifts harms both alike; a commit begins no sooner than the interval after the last one began,
-//! as in the node. Each commit's time (`Writer::work`: the transaction with its sync) is kept, and shown by percentiles. At
-//! the end the steps that are taken while nobody writes are timed in the same way, until nothing is left to go.
+//! as in the node. Each commit's time (`Writer::work`: the transaction with its sync) is kept, and shown by percentiles, and so
+//! is the processor time of the writing thread, which says more where others use the disk. Commits with retention count if
+//! there was something to do. At the end the steps that are taken while nobody writes are timed in the same way, until nothing is left to go.
 //! `cargo bench -p store --bench retention -- --help` has the choices.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use rustix::time::{ClockId, clock_gettime};
 use store::{Options, Record, Retention, Writer};
 use wire::{ClientMessageId, ConversationId, MessageId, UserId};
 
@@ -54,6 +56,27 @@ const RETENTION: Retention = Retention { age_ms: Some(DAY_MS), bytes: None };
 /// Messages of a commit while the file is filled.
 const FILL_BATCH: usize = 2_000;
 
+/// What a commit took: on the clock, and of the processor.
+#[derive(Clone, Copy, Debug)]
+struct Took {
+    wall: Duration,
+    cpu: Duration,
+}
+
+impl Took {
+    fn by<T>(work: impl FnOnce() -> T) -> (T, Self) {
+        let (begun, cpu) = (Instant::now(), cpu_time());
+        let done = work();
+        (done, Self { wall: begun.elapsed(), cpu: cpu_time().saturating_sub(cpu) })
+    }
+}
+
+/// Processor time of this thread.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("below a second"))
+}
+
 /// A writer, and messages drawn from a seed.
 struct Load {
     writer: Writer,
@@ -65,7 +88,7 @@ struct Load {
 
 impl Load {
     /// One commit; gives its time.
-    fn commit(&mut self, count: usize, unix_ms: u64) -> Duration {
+    fn commit(&mut self, count: usize, unix_ms: u64) -> Took {
         let records: Vec<Record<'_>> = (0..count)
             .map(|_| {
                 self.said += 1;
@@ -81,41 +104,50 @@ impl Load {
                 }
             })
             .collect();
-        let begun = Instant::now();
-        let results = self.writer.append_batch(&records).expect("a disk that works");
-        let time = begun.elapsed();
+        let (results, took) = Took::by(|| self.writer.append_batch(&records));
+        let results = results.expect("a disk that works");
         assert!(results.iter().all(|result| result.is_ok_and(|appended| !appended.is_retry)));
-        time
+        took
     }
 
     /// A block of commits at their pace.
-    fn block(&mut self, args: &Args, retention: Retention, times: &mut Vec<Duration>) {
+    fn block(&mut self, args: &Args, retention: Retention, times: &mut Vec<Took>) {
         self.writer.set_retention(retention);
         for _ in 0..args.commits {
             let begun = Instant::now();
-            times.push(self.commit(args.batch, NOW_MS));
+            let steps = self.writer.trimmed().steps;
+            let took = self.commit(args.batch, NOW_MS);
+            if !retention.is_limited() || self.writer.trimmed().steps > steps {
+                times.push(took);
+            }
             let interval = Duration::from_micros(args.interval_us);
             std::thread::sleep(interval.saturating_sub(begun.elapsed()));
         }
     }
 }
 
-fn show(name: &str, times: &mut [Duration]) {
-    times.sort_unstable();
-    let at = |part: f64| {
-        let index = (times.len().saturating_sub(1)) as f64 * part;
-        times.get(index as usize).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+fn show(name: &str, took: &[Took]) {
+    let of = |what: &str, each: fn(&Took) -> Duration| {
+        let mut times: Vec<Duration> = took.iter().map(each).collect();
+        times.sort_unstable();
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        // In thousandths.
+        let at = |part: usize| {
+            times.get(times.len().saturating_sub(1) * part / 1_000).copied().map_or(0.0, ms)
+        };
+        let mean = ms(times.iter().sum()) / times.len().max(1) as f64;
+        println!(
+            "{name:<25} {what:<5} {:>6} {mean:>9.3} {:>9.3} {:>9.3} {:>9.3} {:>9.3} {:>9.3}",
+            times.len(),
+            at(500),
+            at(900),
+            at(990),
+            at(999),
+            at(1_000)
+        );
     };
-    let mean = times.iter().sum::<Duration>().as_secs_f64() * 1e3 / times.len().max(1) as f64;
-    println!(
-        "{name:<28} {:>6} {mean:>9.3} {:>9.3} {:>9.3} {:>9.3} {:>9.3} {:>9.3}",
-        times.len(),
-        at(0.5),
-        at(0.9),
-        at(0.99),
-        at(0.999),
-        at(1.0)
-    );
+    of("clock", |took| took.wall);
+    of("cpu", |took| took.cpu);
 }
 
 fn main() {
@@ -142,7 +174,7 @@ fn main() {
         args.commits
     );
     println!(
-        "{:<28} {:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "{:<31} {:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
         "ms", "count", "mean", "p50", "p90", "p99", "p99.9", "max"
     );
     let (mut without, mut with) = (Vec::new(), Vec::new());
@@ -156,20 +188,19 @@ fn main() {
             load.block(&args, Retention::default(), &mut without);
         }
     }
-    show("commit without retention", &mut without);
-    show("commit with retention", &mut with);
+    show("commit without retention", &without);
+    show("commit with retention", &with);
     let gone = load.writer.trimmed();
     println!("{} messages went with {} commits that did some of it", gone.messages, gone.steps);
     load.writer.set_retention(RETENTION);
     let mut steps = Vec::new();
     loop {
-        let begun = Instant::now();
-        let is_more = load.writer.trim(NOW_MS).expect("a disk that works");
-        steps.push(begun.elapsed());
-        if !is_more {
+        let (is_more, took) = Took::by(|| load.writer.trim(NOW_MS));
+        steps.push(took);
+        if !is_more.expect("a disk that works") {
             break;
         }
     }
-    show("step while nobody writes", &mut steps);
+    show("step while nobody writes", &steps);
     println!("{} messages have gone", load.writer.trimmed().messages);
 }

@@ -44,11 +44,10 @@ pub(super) fn copy(
         let bytes = |pages: i32| u64::from(pages.max(0).unsigned_abs()) * limits::PAGE_BYTES;
         let all = bytes(progress.pagecount);
         tell(Progress { file: name, done: all - bytes(progress.remaining), all });
-        match step {
-            StepResult::Done => break,
-            StepResult::More => busy = 0,
-            _ => busy += 1,
+        if step == StepResult::Done {
+            break;
         }
+        busy = if step == StepResult::More { 0 } else { busy + 1 };
         if busy > limits::BACKUP_BUSY_MAX {
             return Err(Error::busy(format!("{}: another connection holds it", source.display())));
         }

@@ -15,6 +15,7 @@ mod place;
 mod restore;
 
 use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +55,7 @@ pub fn back_up(
     if !data.join(MESSAGES_FILE).is_file() {
         return Err(Error::refused(format!("there is no {MESSAGES_FILE} in {}", data.display())));
     }
-    let is_free = fs::read_dir(to).map_or(!to.exists(), |mut entries| entries.next().is_none());
+    let is_free = fs::read_dir(to).map_or_else(|_| !to.exists(), |mut all| all.next().is_none());
     if !is_free {
         return Err(Error::refused(format!("{} is there: name a new directory", to.display())));
     }
@@ -94,12 +95,12 @@ impl Scratch {
     fn make(path: &Path) -> Result<Self> {
         DirBuilder::new().mode(0o700).create(path).map_err(|error| {
             let path = path.display();
-            match error.kind() {
-                std::io::ErrorKind::AlreadyExists => Error::refused(format!(
+            if error.kind() == ErrorKind::AlreadyExists {
+                return Error::refused(format!(
                     "{path} is there: another one is at work, or was killed; then remove it"
-                )),
-                _ => Error::busy(format!("{path}: {error}")),
+                ));
             }
+            Error::busy(format!("{path}: {error}"))
         })?;
         Ok(Self { path: path.to_owned() })
     }

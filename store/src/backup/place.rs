@@ -13,7 +13,8 @@ pub(super) struct Held(#[expect(dead_code, reason = "held for its locks alone")]
 
 /// Refuses a directory that has something in it, unless that is to be replaced.
 pub(super) fn ensure_empty(data: &Path, is_forced: bool) -> Result<()> {
-    let is_empty = fs::read_dir(data).map_or(!data.exists(), |mut all| all.next().is_none());
+    let is_empty =
+        fs::read_dir(data).map_or_else(|_| !data.exists(), |mut all| all.next().is_none());
     if is_empty || is_forced {
         return Ok(());
     }
