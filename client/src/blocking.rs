@@ -10,17 +10,17 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use wire::{
-    Acked, ClientMessageId, CloseReason, ConversationHead, ConversationId, Joined, Reject, RoomId,
-    Seq, UserId, Welcome, limits::PAGE_ITEMS_MAX,
+    Acked, ClientMessageId, CloseReason, ConversationHead, ConversationId, Joined, News, Reject,
+    RoomId, Seq, Service, SignalCall, Texts, UserId, Welcome, limits::PAGE_ITEMS_MAX,
 };
 
 use crate::limits::{BACKLOG_MAX, READ_BYTES};
 use crate::notice::{Broken, SendError};
 use crate::session::{Follow, Session};
 use inbox::{Answer, Inbox};
-pub use inbox::{Arrival, Received};
+pub use inbox::{Arrival, Received, news_of};
 
 /// Why a call failed. After all but `Rejected`, `NotSent` and `Timeout` the connection is of no use any more.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,23 @@ pub struct Page {
     pub next: Seq,
     /// Whether there was nothing after this page.
     pub is_complete: bool,
+}
+
+/// What a service has answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    frames: Vec<Bytes>,
+    /// The cursor for the next page, of a service that has pages.
+    pub next: ConversationId,
+    /// Whether there was nothing after this page.
+    pub is_complete: bool,
+}
+
+impl Answered {
+    /// What it said, in order.
+    pub fn news(&self) -> impl Iterator<Item = News<'_>> {
+        self.frames.iter().filter_map(|frame| news_of(frame))
+    }
 }
 
 /// A client with one connection.
@@ -204,6 +221,60 @@ impl Client {
     pub fn leave(&mut self, room: RoomId) -> Result<(), Error> {
         let sent = self.session.leave(self.now_ms(), room, &mut self.to_send)?;
         self.ask(sent, |answer| matches!(answer, Answer::Left).then_some(()))
+    }
+
+    /// Asks for a service; gives the events of its answer, and its end.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn serve(&mut self, service: Service<'_>) -> Result<Answered, Error> {
+        let sent = self.session.serve(self.now_ms(), service, &mut self.to_send)?;
+        self.ask_news(sent)
+    }
+
+    /// Hands a sign about a call to somebody who is online.
+    ///
+    /// # Errors
+    /// See [`Error`]; `Rejected` with `Offline` if nobody is there.
+    pub fn signal_call(&mut self, signal: SignalCall<'_>) -> Result<(), Error> {
+        let sent = self.session.signal_call(self.now_ms(), signal, &mut self.to_send)?;
+        self.ask_news(sent).map(drop)
+    }
+
+    fn ask_news(&mut self, sent: u64) -> Result<Answered, Error> {
+        let mut frames = Vec::new();
+        let done = self.ask(sent, |answer| {
+            if let Answer::News(frame) = answer {
+                frames.push(frame);
+                return None;
+            }
+            if let Answer::Done(done) = answer { Some(done) } else { None }
+        })?;
+        Ok(Answered { frames, next: done.next, is_complete: done.is_complete != 0 })
+    }
+
+    /// Sends several texts in one frame, and waits until each is accepted.
+    ///
+    /// # Errors
+    /// See [`Error`]; the first rejection, though others may have been accepted.
+    pub fn send_texts(
+        &mut self,
+        to: UserId,
+        texts: &[(ClientMessageId, &str)],
+    ) -> Result<Vec<Acked>, Error> {
+        let mut bytes = Vec::new();
+        for (id, body) in texts {
+            Texts::push(&mut bytes, *id, body.as_bytes());
+        }
+        let sent = self.session.send_texts(self.now_ms(), to, &bytes, &mut self.to_send)?;
+        let mut acks = Vec::with_capacity(texts.len());
+        self.ask(sent, |answer| {
+            if let Answer::Acked(acked) = answer {
+                acks.push(acked);
+            }
+            (acks.len() == texts.len()).then_some(())
+        })?;
+        Ok(acks)
     }
 
     /// Sends a heartbeat and waits for its answer: is the node there?

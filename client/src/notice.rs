@@ -2,7 +2,7 @@
 
 use wire::{
     Acked, CloseReason, ConversationHead, ConversationId, ConversationsEnd, FrameError, Joined,
-    Kind, Left, Pulled, Rejected, Seq, Text, Welcome,
+    Kind, Left, NewsFrame, Pulled, Rejected, Seq, Text, Welcome,
 };
 
 /// One thing that happened. A `correlation` is the number that the sending function returned for the command that it
@@ -73,6 +73,13 @@ pub enum Notice<'a> {
         correlation: u64,
         /// The cursor for the next page, and whether there is one.
         end: ConversationsEnd,
+    },
+    /// An answer of a service, or (correlation zero) what others did that concerns the session's user.
+    News {
+        /// Of the `serve` or `signal_call`; zero for what was not asked for.
+        correlation: u64,
+        /// What.
+        news: NewsFrame<'a>,
     },
     /// The node ends the connection: nothing comes after this.
     Goodbye {

@@ -106,7 +106,8 @@ impl Session {
             | Event::HeartbeatAck
             | Event::Rejected(_)
             | Event::ConversationHead(_)
-            | Event::ConversationsEnd(_) => {}
+            | Event::ConversationsEnd(_)
+            | Event::News(_) => {}
         }
         let mut turn = Turn {
             now_ms,
@@ -167,6 +168,7 @@ fn tell<O: Outbox, V: FnMut(Notice<'_>)>(
         Event::Left(left) => Notice::Left { correlation, left },
         Event::ConversationHead(head) => Notice::ConversationHead { correlation, head },
         Event::ConversationsEnd(end) => Notice::ConversationsEnd { correlation, end },
+        Event::News(news) => Notice::News { correlation, news },
         Event::HeartbeatAck => Notice::HeartbeatAck { correlation },
         Event::Goodbye(goodbye) => Notice::Goodbye {
             reason: CloseReason::from_code(goodbye.reason),
@@ -231,7 +233,10 @@ impl Order<'_> {
                 }
             }
             Event::Pulled(_) | Event::Rejected(_) => {} // the owner's own
-            Event::HeartbeatAck | Event::Goodbye(_) | Event::ConversationsEnd(_) => {}
+            Event::HeartbeatAck
+            | Event::Goodbye(_)
+            | Event::ConversationsEnd(_)
+            | Event::News(_) => {}
         }
     }
 }

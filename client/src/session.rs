@@ -1,9 +1,9 @@
 //! One login on one connection: its state, and the commands that it sends. Never does I/O, never reads a clock.
 
-use wire::limits::{BODY_BYTES_MAX, TOKEN_BYTES_MAX};
+use wire::limits::{BODY_BYTES_MAX, PAYLOAD_BYTES_MAX, TOKEN_BYTES_MAX};
 use wire::{
     ClientMessageId, Command, ConversationId, ConversationsQuery, JoinRoom, LeaveRoom, Login, Pull,
-    RoomId, SendRoom, SendText, Seq, UserId,
+    RoomId, SendRoom, SendText, SendTexts, Seq, Service, SignalCall, UserId,
 };
 
 use crate::book::{Book, Counters};
@@ -277,6 +277,41 @@ impl Session {
         out: &mut O,
     ) -> Result<u64, SendError> {
         self.send(now_ms, Command::Conversations(ConversationsQuery { after, limit }), out)
+    }
+
+    /// A service: answered by [`Notice::News`], the last of which is a `Done`, or by a rejection.
+    pub fn serve<O: Outbox>(
+        &mut self,
+        now_ms: u64,
+        service: Service<'_>,
+        out: &mut O,
+    ) -> Result<u64, SendError> {
+        let mut payload = Vec::new();
+        let too_long = SendError::TooLong(PAYLOAD_BYTES_MAX as u32);
+        let service = service.encode(&mut payload).ok_or(too_long)?;
+        self.send(now_ms, Command::Service(service), out)
+    }
+
+    /// A sign about a call: answered by a `Done` when it is handed on, or by a rejection.
+    pub fn signal_call<O: Outbox>(
+        &mut self,
+        now_ms: u64,
+        signal: SignalCall<'_>,
+        out: &mut O,
+    ) -> Result<u64, SendError> {
+        self.send(now_ms, Command::SignalCall(signal), out)
+    }
+
+    /// Several texts to one user in one frame, as [`wire::Texts::push`] puts them together. Each is acknowledged or rejected
+    /// by itself.
+    pub fn send_texts<O: Outbox>(
+        &mut self,
+        now_ms: u64,
+        to: UserId,
+        texts: &[u8],
+        out: &mut O,
+    ) -> Result<u64, SendError> {
+        self.send(now_ms, Command::SendTexts(SendTexts { to, texts }), out)
     }
 
     /// Still here. [`Self::handle_timeout`] sends it when it is due.

@@ -136,6 +136,10 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "2ms", value_parser = short_span, env = "RINGLINE_COMMIT_INTERVAL")]
     pub commit_interval: Duration,
 
+    /// For how long whoever said something may take it back
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = span)]
+    pub revoke_window: Duration,
+
     /// The longest text that is taken, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = BODY_BYTES_MAX as u32)]
     pub body_bytes_max: u32,

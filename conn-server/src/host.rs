@@ -157,6 +157,11 @@ impl Host {
             }
             Message::Snapshot(reply) => reply(Box::new(self.snapshot())),
             Message::Open if self.phase == Phase::Starting => self.phase = Phase::Serving,
+            Message::EndSessions(users) => {
+                for (user, epoch) in users {
+                    self.shard.handle_end_sessions(self.now, user, epoch, &mut self.fx);
+                }
+            }
             Message::Limits(limits) => {
                 self.connections_max = limits.connections_max;
                 self.shard.handle_limits(&limits);

@@ -160,3 +160,7 @@ const _: () = assert!(SEND_SLICES >= chat::limits::TRANSMIT_SLICES_MAX);
 const _: () = assert!(INBOX_MESSAGES_MAX >= MESSAGES_PER_TURN_MAX);
 const _: () = assert!(END_GRACE.as_secs() > TEARDOWN_TIMEOUT.as_secs());
 const _: () = assert!(FILE_SLACK >= 2 * chat::limits::SHED_MAX);
+
+/// Lines of the log about refused services in a second, for each of the store's threads: enough to see who tries what, and too
+/// few to fill a disk.
+pub const REFUSALS_LOGGED_PER_S: u32 = 10;

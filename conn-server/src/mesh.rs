@@ -17,7 +17,7 @@ use chat::{MailBatch, StoreBatch, StoreOutcome};
 use crossbeam::queue::{ArrayQueue, SegQueue};
 use crossbeam::utils::CachePadded;
 use rustix::event::{EventfdFlags, eventfd};
-use wire::ShardId;
+use wire::{Epoch, ShardId, UserId};
 
 pub(crate) use crate::lane::StoreSender;
 pub use crate::lane::{StoreLane, StoreMail};
@@ -44,6 +44,8 @@ pub enum Message {
     Open,
     /// Something that the shards share has changed: look again.
     Look,
+    /// These users' sessions of an epoch below that are over.
+    EndSessions(Vec<(UserId, Epoch)>),
     /// Limits that are so from now on.
     Limits(chat::Limits),
 }
@@ -82,6 +84,7 @@ impl std::fmt::Debug for Message {
             Self::Snapshot(_) => "Snapshot",
             Self::Open => "Open",
             Self::Look => "Look",
+            Self::EndSessions(_) => "EndSessions",
             Self::Limits(_) => "Limits",
         })
     }

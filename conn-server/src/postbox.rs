@@ -225,6 +225,7 @@ const fn ticket(request: &StoreRequest) -> Ticket {
         StoreRequest::Pull(pull) => pull.ticket,
         StoreRequest::Head(head) => head.ticket,
         StoreRequest::Conversations(page) => page.ticket,
+        StoreRequest::Serve(serve) => serve.ticket,
     }
 }
 
@@ -330,6 +331,7 @@ mod tests {
         fx.store.requests.push(StoreRequest::Head(HeadOf {
             ticket: Ticket::new(number, 0),
             conversation: ConversationId::default(),
+            for_user: None,
         }));
     }
 

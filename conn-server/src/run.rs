@@ -22,7 +22,7 @@ use crate::process::ProcessFigures;
 use crate::registration::Stage;
 use crate::server::{Node, NodeError, NodeHandle, NodeInfo, Outcome, ServerConfig, shards};
 use crate::signals::SignalWatch;
-use crate::store_lane::{OpenStore, StoreService};
+use crate::store_lane::{OpenStore, StorePace, StoreService};
 
 /// A running node with everything around it.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Running {
         let open_store = match config.durability {
             Durability::None => None,
             Durability::Commit | Durability::Relaxed => {
-                let options = Options::messages(args.data()?);
+                let options = Options::messages_with_accounts(args.data()?);
                 let mut opened = OpenStore::open(&options)
                     .with_context(|| format!("cannot open {}", options.path.display()))?;
                 config.message_id_bases = opened.lease_id_blocks(shards(&config)?)?;
@@ -61,7 +61,11 @@ impl Running {
         let handle = node.handle();
         let store = match (open_store, lane) {
             (Some(store), Some(lane)) => {
-                Some(store.serve(lane, handle.clock(), args.commit_interval)?)
+                let pace = StorePace {
+                    commit_interval: args.commit_interval,
+                    revoke_window: args.revoke_window,
+                };
+                Some(store.serve(lane, handle.clock(), pace)?)
             }
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => bail!("the store and the shards disagree (a bug)"),

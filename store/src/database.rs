@@ -31,6 +31,8 @@ pub struct Options {
     pub busy_timeout: Duration,
     /// WAL pages after which a commit also moves them into the database.
     pub wal_pages: u32,
+    /// Another file that is attached for reading: the accounts, for what needs names. It must be there.
+    pub attached: Option<PathBuf>,
     /// Messages whose index entries are written together. They are found in memory until then, and read again at the
     /// start: more of them cost memory and time there, and save writing.
     pub piece_messages: usize,
@@ -45,6 +47,7 @@ impl Options {
             bytes_max: None,
             busy_timeout: limits::BUSY_TIMEOUT,
             wal_pages: limits::WAL_PAGES,
+            attached: None,
             piece_messages: limits::PIECE_MESSAGES,
         }
     }
@@ -53,6 +56,12 @@ impl Options {
     #[must_use]
     pub fn messages(data: &Path) -> Self {
         Self::new(data.join(MESSAGES_FILE))
+    }
+
+    /// The same, with the accounts of the directory at hand.
+    #[must_use]
+    pub fn messages_with_accounts(data: &Path) -> Self {
+        Self { attached: Some(data.join(ACCOUNTS_FILE)), ..Self::messages(data) }
     }
 
     /// The accounts of a data directory.
@@ -160,6 +169,7 @@ fn open_for_writing(options: &Options, schema: Schema) -> Result<Connection> {
     make_file(&options.path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(&options.path, flags)?;
     connection.busy_timeout(options.busy_timeout)?;
@@ -172,16 +182,29 @@ fn open_for_writing(options: &Options, schema: Schema) -> Result<Connection> {
     connection.pragma_update(None, "foreign_keys", true)?;
     limit_pages(&connection, pages_max(options.bytes_max))?;
     migrate(&mut connection, options, schema)?;
+    attach(&connection, options)?;
     Ok(connection)
 }
 
 fn open_for_reading(options: &Options) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&options.path, flags)?;
     connection.busy_timeout(options.busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(limits::STATEMENTS_MAX);
     connection.pragma_update(None, "cache_size", cache_kib(limits::READ_CACHE_BYTES))?;
+    attach(&connection, options)?;
     Ok(connection)
+}
+
+/// Attaches the other file for reading only: so a transaction that writes here takes no lock there.
+fn attach(connection: &Connection, options: &Options) -> Result<()> {
+    let Some(path) = &options.attached else { return Ok(()) };
+    // The signs that mean something in the address of a file.
+    let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    connection.execute("ATTACH DATABASE ?1 AS attached", [format!("file:{path}?mode=ro")])?;
+    Ok(())
 }
 
 /// Makes an empty file for its owner only, and its directory entry durable, before SQLite sees it.

@@ -10,6 +10,7 @@ mod database;
 mod error;
 pub mod limits;
 mod messages;
+mod services;
 
 pub use accounts::{
     Account, Accounts, AccountsHandle, AccountsService, NewAccount, Registered, Taken,
@@ -17,5 +18,7 @@ pub use accounts::{
 pub use database::{ACCOUNTS_FILE, MESSAGES_FILE, Options};
 pub use error::{Error, Result};
 pub use messages::{
-    Appended, ConversationPage, Message, Page, Reader, Record, RecordFault, Writer, draw_id_blocks,
+    Appended, ConversationPage, Message, Page, Reader, Record, RecordFault, Worked, Writer,
+    draw_id_blocks,
 };
+pub use services::{Answer, Ask, Audience, Served, Tell};

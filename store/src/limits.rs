@@ -23,7 +23,7 @@ pub const WRITE_CACHE_BYTES: u64 = 32 << 20;
 pub const READ_CACHE_BYTES: u64 = 8 << 20;
 
 /// Prepared statements per connection: all that this crate has.
-pub const STATEMENTS_MAX: usize = 32;
+pub const STATEMENTS_MAX: usize = 96;
 
 /// Conversations whose last `seq` a writer remembers (some 48 bytes each, 12 MiB in all); beyond it forgets them all and
 /// reads again, one index look-up each.
@@ -81,3 +81,32 @@ pub const PROVISION_CHUNK: usize = 4_096;
 /// The longest username, e-mail address and password record that the store takes, in bytes. The gateway validates more
 /// narrowly; this only keeps a mistake there from filling the disk.
 pub const ACCOUNT_TEXT_BYTES_MAX: usize = 512;
+
+/// Bytes of one page of a service's answer, unless one item is longer: a page of messages' bound.
+pub const ANSWER_PAGE_BYTES_MAX: usize = 128 * 1024;
+
+/// Friends, and requests, that a session is told of at its start: a screenful and some; it asks for the rest.
+pub const ME_ITEMS_MAX: u16 = 32;
+
+/// Letters of a name that is shown.
+pub const NICKNAME_CHARS_MAX: usize = 50;
+
+/// Friends of one user: beyond what people have, below what makes a list slow.
+pub const FRIENDS_MAX: i64 = 5_000;
+
+/// Friend requests that wait for one user: more would not be answered anyway.
+pub const REQUESTS_WAITING_MAX: i64 = 1_000;
+
+/// Friend requests of one user that nobody has answered: whoever makes so many is advertising.
+pub const REQUESTS_MADE_MAX: i64 = 200;
+
+/// Groups that one user may be in: as many as rooms that a session may enter.
+pub const GROUPS_PER_USER_MAX: i64 = 64;
+
+/// Members of one group. What is said in it goes to each of them: 5,000 at one message a second keep a twentieth of a
+/// processor busy.
+pub const GROUP_MEMBERS_MAX: i64 = 5_000;
+
+/// Conversations in one page of an inbox: what is unread is counted message by message, so a page looks at 6,400 rows at
+/// most, which takes some milliseconds of the one thread that reads.
+pub const INBOX_ITEMS_MAX: u16 = 64;

@@ -8,6 +8,7 @@ use crate::error::FrameError;
 use crate::header::Kind;
 use crate::ids::{ClientMessageId, ConversationId, RoomId, Seq, UserId};
 use crate::limits::{BODY_BYTES_MAX, TOKEN_BYTES_MAX};
+use crate::service::{SendTexts, ServiceFrame, SignalCall};
 
 /// Log in. Must be the first command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize)]
@@ -90,6 +91,10 @@ pub enum Command<'a> {
     SendRoom(SendRoom<'a>),
     Pull(Pull),
     Conversations(ConversationsQuery),
+    SendTexts(SendTexts<'a>),
+    SignalCall(SignalCall<'a>),
+    /// What the store answers, beside the messages.
+    Service(ServiceFrame<'a>),
 }
 
 impl Command<'_> {
@@ -106,6 +111,9 @@ impl Command<'_> {
             Self::SendRoom(_) => Kind::SendRoom,
             Self::Pull(_) => Kind::Pull,
             Self::Conversations(_) => Kind::Conversations,
+            Self::SendTexts(_) => Kind::SendTexts,
+            Self::SignalCall(_) => Kind::SignalCall,
+            Self::Service(service) => service.kind(),
         }
     }
 }

@@ -80,6 +80,22 @@ codes! {
         Draining = 8 "draining",
         /// The store refused for good: this record can never be written.
         Refused = 9 "refused",
+        /// Nobody and nothing of that number or name.
+        NotFound = 10 "not_found",
+        /// The session's user may not do that: the role is too low, or it is somebody else's.
+        Forbidden = 11 "forbidden",
+        /// It is so already.
+        Exists = 12 "exists",
+        /// A number or a text breaks its rule.
+        Invalid = 13 "invalid",
+        /// A list is as long as it may be.
+        TooMany = 14 "too_many",
+        /// The time for it is over.
+        TooLate = 15 "too_late",
+        /// The recipient is not online.
+        Offline = 16 "offline",
+        /// This node has no store for it.
+        Unavailable = 17 "unavailable",
     }
 }
 
@@ -106,6 +122,8 @@ codes! {
         LoginTimeout = 9 "login_timeout",
         /// The node holds as many connections as it may.
         Full = 10 "full",
+        /// The account's password was reset: log in with the new one.
+        Revoked = 11 "revoked",
     }
 }
 

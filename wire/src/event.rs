@@ -7,6 +7,7 @@ use crate::encode::Payload;
 use crate::error::FrameError;
 use crate::header::{Header, Kind};
 use crate::ids::{ClientMessageId, ConversationId, Epoch, MessageId, RoomId, Seq, UserId};
+use crate::news::NewsFrame;
 
 /// Logged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize)]
@@ -165,6 +166,8 @@ pub enum Event<'a> {
     Goodbye(Goodbye),
     ConversationHead(ConversationHead),
     ConversationsEnd(ConversationsEnd),
+    /// What concerns the services.
+    News(NewsFrame<'a>),
 }
 
 impl Event<'_> {
@@ -183,6 +186,7 @@ impl Event<'_> {
             Self::Goodbye(_) => Kind::Goodbye,
             Self::ConversationHead(_) => Kind::ConversationHead,
             Self::ConversationsEnd(_) => Kind::ConversationsEnd,
+            Self::News(news) => news.kind(),
         }
     }
 }

@@ -49,6 +49,48 @@ kinds! {
     Pull = 0x08,
     /// Client: the conversations of this user, by page.
     Conversations = 0x09,
+    /// Client: several texts to one user.
+    SendTexts = 0x0a,
+    /// Client: a sign about a call.
+    SignalCall = 0x0b,
+    /// Client: what a session begins with: profile, first pages of requests and friends, groups.
+    Me = 0x10,
+    /// Client: a user's profile.
+    GetProfile = 0x11,
+    /// Client: write one's own profile.
+    SetProfile = 0x12,
+    /// Client: users by name, by page.
+    FindUsers = 0x13,
+    /// Client: one's friends, by page.
+    Friends = 0x14,
+    /// Client: friend requests that wait, by page.
+    FriendRequests = 0x15,
+    /// Client: ask somebody to be a friend.
+    RequestFriend = 0x16,
+    /// Client: accept a friend request.
+    ConfirmFriend = 0x17,
+    /// Client: refuse a friend request.
+    DeclineFriend = 0x18,
+    /// Client: end a friendship.
+    RemoveFriend = 0x19,
+    /// Client: the private conversation with somebody.
+    OpenPrivate = 0x1a,
+    /// Client: conversations with what is unread, by page.
+    Inbox = 0x1b,
+    /// Client: all up to a place is read.
+    MarkRead = 0x1c,
+    /// Client: take back a message.
+    Revoke = 0x1d,
+    /// Client: make a group.
+    CreateGroup = 0x1e,
+    /// Client: take somebody into a group.
+    AddMember = 0x1f,
+    /// Client: take somebody out of a group, or leave it.
+    RemoveMember = 0x20,
+    /// Client: give a member another role.
+    SetRole = 0x21,
+    /// Client: a group's members, by page.
+    Members = 0x22,
     /// Node: logged in.
     Welcome = 0x81,
     /// Node: a message is accepted, with its id and place.
@@ -71,6 +113,32 @@ kinds! {
     ConversationHead = 0x8a,
     /// Node: the end of a page of conversations.
     ConversationsEnd = 0x8b,
+    /// Node: the end of a service's answer.
+    Done = 0x90,
+    /// Node: who somebody is.
+    Profile = 0x91,
+    /// Node: a friend.
+    Friend = 0x92,
+    /// Node: somebody asks to be a friend.
+    FriendRequested = 0x93,
+    /// Node: two are friends now.
+    Befriended = 0x94,
+    /// Node: a friendship was ended.
+    Unfriended = 0x95,
+    /// Node: one conversation with what is unread.
+    InboxItem = 0x96,
+    /// Node: somebody has read up to a place.
+    ReadUpTo = 0x97,
+    /// Node: a message was taken back.
+    Revoked = 0x98,
+    /// Node: a group of the session's user.
+    Group = 0x99,
+    /// Node: one member of a group.
+    Member = 0x9a,
+    /// Node: a group's members have changed.
+    MemberChanged = 0x9b,
+    /// Node: a sign about a call.
+    CallSignal = 0x9c,
 }
 
 impl Kind {
@@ -78,6 +146,28 @@ impl Kind {
     #[must_use]
     pub const fn is_command(self) -> bool {
         (self as u8) < 0x80
+    }
+}
+
+impl Kind {
+    /// Whether it is a service that changes something.
+    #[must_use]
+    pub const fn is_change(self) -> bool {
+        matches!(
+            self,
+            Self::SetProfile
+                | Self::RequestFriend
+                | Self::ConfirmFriend
+                | Self::DeclineFriend
+                | Self::RemoveFriend
+                | Self::OpenPrivate
+                | Self::MarkRead
+                | Self::Revoke
+                | Self::CreateGroup
+                | Self::AddMember
+                | Self::RemoveMember
+                | Self::SetRole
+        )
     }
 }
 

@@ -41,6 +41,18 @@ id! {
     Epoch, ArchivedEpoch
 }
 
+/// Rooms from this number on are groups: the store gives their numbers and knows their members. Below it a room is whatever
+/// its visitors agree on. Half of what a signed number of 64 bits holds, so that databases can put them in order.
+pub const GROUPS_FROM: u64 = 1 << 62;
+
+impl RoomId {
+    /// Whether this is a group, which only its members may enter.
+    #[must_use]
+    pub const fn is_group(self) -> bool {
+        self.0 >= GROUPS_FROM
+    }
+}
+
 /// A shard's index within its node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(pub u16);

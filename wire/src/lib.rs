@@ -25,6 +25,9 @@ mod frame;
 mod header;
 mod ids;
 pub mod limits;
+mod news;
+mod payload;
+mod service;
 pub mod token;
 
 pub use command::{
@@ -38,6 +41,15 @@ pub use event::{
 pub use frame::{FrameView, Message, split_frame};
 pub use header::{HEADER_BYTES, Header, Kind, MAGIC, VERSION};
 pub use ids::{
-    ClientMessageId, ConversationId, Epoch, MessageId, RoomId, Seq, ShardId, UserId, home_of_room,
-    home_of_user,
+    ClientMessageId, ConversationId, Epoch, GROUPS_FROM, MessageId, RoomId, Seq, ShardId, UserId,
+    home_of_room, home_of_user,
+};
+pub use news::{
+    Befriended, CallSignal, Done, Friend, FriendRequested, Group, InboxItem, Member, MemberChanged,
+    News, NewsFrame, Profile, ReadUpTo, Revoked, Unfriended,
+};
+pub use service::{
+    AddMember, ConfirmFriend, CreateGroup, DeclineFriend, FindUsers, FriendRequests, Friends,
+    GetProfile, Inbox, MarkRead, Members, OpenPrivate, RemoveFriend, RemoveMember, RequestFriend,
+    Revoke, Role, SendTexts, Service, ServiceFrame, SetProfile, SetRole, SignalCall, Texts,
 };

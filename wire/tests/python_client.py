@@ -56,6 +56,40 @@ KINDS = {
     0x89: ("Goodbye", [("reason", U8), ("reconnect_after_ms", U32)]),
     0x8A: ("ConversationHead", [("conversation", PAIR), ("head", U64)]),
     0x8B: ("ConversationsEnd", [("next", PAIR), ("is_complete", U8)]),
+    0x0A: ("SendTexts", [("to", U64), ("texts", BYTES)]),
+    0x0B: ("SignalCall", [("to", U64), ("call", U64), ("signal", U8), ("body", BYTES)]),
+    0x10: ("Me", []),
+    0x11: ("GetProfile", [("user", U64)]),
+    0x12: ("SetProfile", [("sex", U8), ("nickname", BYTES), ("description", BYTES), ("avatar", BYTES)]),
+    0x13: ("FindUsers", [("after", U64), ("limit", U16), ("is_exact", U8), ("username", BYTES)]),
+    0x14: ("Friends", [("after", U64), ("limit", U16)]),
+    0x15: ("FriendRequests", [("after", U64), ("limit", U16)]),
+    0x16: ("RequestFriend", [("to", U64), ("alias", BYTES), ("note", BYTES)]),
+    0x17: ("ConfirmFriend", [("from", U64), ("alias", BYTES)]),
+    0x18: ("DeclineFriend", [("from", U64)]),
+    0x19: ("RemoveFriend", [("user", U64)]),
+    0x1A: ("OpenPrivate", [("with", U64)]),
+    0x1B: ("Inbox", [("after", PAIR), ("limit", U16)]),
+    0x1C: ("MarkRead", [("conversation", PAIR), ("seq", U64)]),
+    0x1D: ("Revoke", [("conversation", PAIR), ("seq", U64)]),
+    0x1E: ("CreateGroup", [("name", BYTES)]),
+    0x1F: ("AddMember", [("group", U64), ("user", U64), ("role", U8)]),
+    0x20: ("RemoveMember", [("group", U64), ("user", U64)]),
+    0x21: ("SetRole", [("group", U64), ("user", U64), ("role", U8)]),
+    0x22: ("Members", [("group", U64), ("after", U64), ("limit", U16)]),
+    0x90: ("Done", [("next", PAIR), ("is_complete", U8)]),
+    0x91: ("Profile", [("user", U64), ("sex", U8), ("username", BYTES), ("nickname", BYTES), ("description", BYTES), ("avatar", BYTES)]),
+    0x92: ("Friend", [("user", U64), ("sex", U8), ("username", BYTES), ("nickname", BYTES), ("description", BYTES), ("avatar", BYTES), ("alias", BYTES)]),
+    0x93: ("FriendRequested", [("from", U64), ("unix_ms", U64), ("sex", U8), ("username", BYTES), ("nickname", BYTES), ("description", BYTES), ("avatar", BYTES), ("note", BYTES)]),
+    0x94: ("Befriended", [("user", U64), ("conversation", PAIR), ("sex", U8), ("username", BYTES), ("nickname", BYTES), ("description", BYTES), ("avatar", BYTES), ("alias", BYTES)]),
+    0x95: ("Unfriended", [("user", U64)]),
+    0x96: ("InboxItem", [("conversation", PAIR), ("head", U64), ("read", U64), ("peer_read", U64), ("unread", U16), ("role", U8), ("name", BYTES)]),
+    0x97: ("ReadUpTo", [("conversation", PAIR), ("user", U64), ("seq", U64)]),
+    0x98: ("Revoked", [("conversation", PAIR), ("seq", U64), ("by", U64)]),
+    0x99: ("Group", [("group", U64), ("head", U64), ("role", U8), ("name", BYTES)]),
+    0x9A: ("Member", [("user", U64), ("role", U8), ("username", BYTES)]),
+    0x9B: ("MemberChanged", [("group", U64), ("user", U64), ("by", U64), ("role", U8), ("is_member", U8), ("name", BYTES)]),
+    0x9C: ("CallSignal", [("from", U64), ("call", U64), ("signal", U8), ("body", BYTES)]),
 }
 CODES = {name: code for code, (name, _) in KINDS.items()}
 
@@ -70,10 +104,12 @@ def encode(correlation, name, values):
     fields = KINDS[code][1]
     tail = b"".join(values[field] for field, kind in fields if kind == BYTES)
     root = b""
+    body = 0
     for field, kind in fields:
         value = values[field]
         if kind == BYTES:
-            root += POINTER.pack(-(len(tail) + len(root)), len(value))
+            root += POINTER.pack(body - (len(tail) + len(root)), len(value))
+            body += len(value)
         elif kind == PAIR:
             root += struct.pack("<QQ", *value)
         else:
@@ -94,21 +130,21 @@ def decode(frame):
     at = length - sum(size(kind) for _, kind in fields)
     if at < 0:
         raise ValueError("shorter than its root")
-    tail = at
+    tail, body = at, 0
     values = {}
     for field, kind in fields:
         if kind == BYTES:
             offset, count = POINTER.unpack_from(payload, at)
-            if at + offset != 0 or count != tail:
+            if at + offset != body or body + count > tail:
                 raise ValueError("not the canonical form")
-            values[field] = payload[:count]
-            tail = 0
+            values[field] = payload[body:body + count]
+            body += count
         elif kind == PAIR:
             values[field] = struct.unpack_from("<QQ", payload, at)
         else:
             (values[field],) = struct.unpack_from("<" + kind, payload, at)
         at += size(kind)
-    if tail != 0:
+    if tail != body:
         raise ValueError("bytes that belong to no field")
     return correlation, name, values
 

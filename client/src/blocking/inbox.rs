@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use wire::{
-    Acked, CloseReason, ConversationHead, ConversationId, ConversationsEnd, Joined, MessageId,
-    Pulled, Reject, Seq, Text, UserId, Welcome,
+    Acked, CloseReason, ConversationHead, ConversationId, ConversationsEnd, Done, Event, FrameView,
+    Joined, Message, MessageId, News, NewsFrame, Pulled, Reject, Seq, Text, UserId, Welcome,
 };
 
 use crate::limits::BACKLOG_MAX;
@@ -55,6 +55,25 @@ pub enum Arrival {
         /// The last one.
         last: Seq,
     },
+    /// What others did that concerns the user, as one encoded frame: [`news_of`] reads it.
+    News(Bytes),
+}
+
+/// The news of a frame that was kept whole.
+#[must_use]
+pub fn news_of(frame: &[u8]) -> Option<News<'_>> {
+    match FrameView::parse(frame).ok()?.message() {
+        Message::Event(Event::News(news)) => news.read().ok(),
+        Message::Event(_) | Message::Command(_) => None,
+    }
+}
+
+/// An event as a frame of its own.
+fn kept(correlation: u64, news: NewsFrame<'_>) -> Bytes {
+    let mut frame = Vec::new();
+    // What came in a frame fits one.
+    let _ = Message::Event(Event::News(news)).append_to(correlation, &mut frame);
+    frame.into()
 }
 
 /// An answer to a command.
@@ -69,6 +88,8 @@ pub(crate) enum Answer {
     PageEnd(Pulled),
     Head(ConversationHead),
     HeadsEnd(ConversationsEnd),
+    News(Bytes),
+    Done(Done),
     Rejected { reject: Option<Reject>, retry_after_ms: u32 },
 }
 
@@ -129,6 +150,16 @@ impl Inbox {
             }
             Notice::ConversationsEnd { correlation, end } => {
                 self.answer(correlation, Answer::HeadsEnd(end));
+            }
+            Notice::News { correlation: 0, news } => {
+                self.backlog.push_back(Arrival::News(kept(0, news)));
+            }
+            Notice::News { correlation, news } => {
+                let answer = match news.read() {
+                    Ok(News::Done(done)) => Answer::Done(done),
+                    _ => Answer::News(kept(correlation, news)),
+                };
+                self.answer(correlation, answer);
             }
             Notice::Goodbye { reason, reconnect_after_ms, .. } => {
                 self.goodbye = Some((reason, reconnect_after_ms));

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use client::{Broken, Follow, Notice, Session};
 use wire::{
-    Acked, ClientMessageId, Command, ConversationHead, ConversationId, ConversationsEnd, Epoch,
-    Event, FrameView, Goodbye, Joined, Message, MessageId, Pulled, Rejected, RoomId, Seq, Text,
-    UserId, Welcome, limits, split_frame,
+    Acked, ClientMessageId, Command, ConversationHead, ConversationId, ConversationsEnd, Done,
+    Epoch, Event, FrameView, Goodbye, Joined, Message, MessageId, News, Pulled, Rejected, RoomId,
+    Seq, Text, UserId, Welcome, limits, split_frame,
 };
+
+/// No next page.
+const PAGE_END: ConversationId = ConversationId { first: 0, second: 0 };
 
 pub(crate) const ALICE: UserId = UserId(1);
 pub(crate) const BOB: UserId = UserId(2);
@@ -255,6 +258,10 @@ impl Node {
                 let conversation = ConversationId::room(send.room);
                 out.extend(self.accept(conversation, send.client_message_id, correlation));
             }
+            Command::SendTexts(_) | Command::SignalCall(_) | Command::Service(_) => {
+                let (done, mut payload) = (Done { next: PAGE_END, is_complete: 1 }, Vec::new());
+                say(Event::News(News::Done(done).encode(&mut payload).expect("a short payload")));
+            }
         }
     }
 }
@@ -276,6 +283,7 @@ fn note(notice: Notice<'_>, told: &mut Vec<String>, delivered: &mut Vec<u64>) {
         Notice::HeartbeatAck { .. } => "heartbeat".to_owned(),
         Notice::ConversationHead { head, .. } => format!("head {}", head.head.0),
         Notice::ConversationsEnd { end, .. } => format!("heads end {}", end.is_complete),
+        Notice::News { correlation, news } => format!("news {:?} to {correlation}", news.kind()),
         Notice::Goodbye { reason, .. } => {
             format!("goodbye {}", reason.map_or("unknown", wire::CloseReason::label))
         }

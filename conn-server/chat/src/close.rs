@@ -104,7 +104,8 @@ impl Shard {
             | CloseReason::BadToken
             | CloseReason::PeerClosed
             | CloseReason::LoginTimeout
-            | CloseReason::Full => 0,
+            | CloseReason::Full
+            | CloseReason::Revoked => 0,
         };
         let goodbye = Goodbye {
             reason: reason.code(),

@@ -30,6 +30,8 @@ counters! {
     logins_refused,
     /// Sessions replaced by a newer login.
     replaced,
+    /// Sessions ended from outside: the account's password was reset.
+    ended,
     /// Sessions expired for silence.
     expired,
     /// Connections that did not log in in time.
@@ -50,6 +52,10 @@ counters! {
     delivered,
     /// Messages whose recipient had no session.
     offline,
+    /// Services asked for: profiles, friends, groups, cursors, and what else the store answers beside messages.
+    services,
+    /// News of services put into somebody's queue.
+    told,
     /// Heartbeats answered.
     heartbeats,
     /// Commands rejected, all reasons.

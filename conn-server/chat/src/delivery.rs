@@ -82,7 +82,13 @@ impl Shard {
 
     /// Whether a recipient elsewhere is to be cut off, and now is: its shard stands still, and no queue there can take
     /// more. As for any reader who is too slow.
-    fn is_cut_off(&mut self, now: Now, to: UserId, conn: ConnRef, fx: &mut Effects) -> bool {
+    pub(crate) fn is_cut_off(
+        &mut self,
+        now: Now,
+        to: UserId,
+        conn: ConnRef,
+        fx: &mut Effects,
+    ) -> bool {
         let (shard, _) = conn.parts();
         if !self.outbox.is_reserve_used(shard) {
             return false;

@@ -129,6 +129,33 @@ impl Directory {
         }
     }
 
+    /// The user's sessions of an epoch below this one are over, and so are the tokens for them. The connection of one that is
+    /// there now. The entry stays until such a token must have expired.
+    pub(crate) fn end_before(
+        &mut self,
+        user: UserId,
+        epoch: u64,
+        keep_until_s: u32,
+    ) -> Option<ConnRef> {
+        let is_full = self.closed.len() + self.cut.len() >= DIRECTORY_CLOSED_MAX;
+        let Some(entry) = self.entries.get_mut(user.0) else {
+            if !is_full {
+                let epoch = epoch.saturating_sub(1);
+                let (session, cut, is_listed) = (None, 0, true);
+                let entry = Entry { user: user.0, epoch, session, keep_until_s, cut, is_listed };
+                self.entries.insert(entry);
+                self.closed.push_back((user.0, keep_until_s));
+            }
+            return None;
+        };
+        if entry.epoch >= epoch {
+            return None;
+        }
+        entry.epoch = epoch - 1;
+        entry.keep_until_s = entry.keep_until_s.max(keep_until_s);
+        entry.session.map(Occupant::conn)
+    }
+
     /// The user's connection.
     pub(crate) fn find(&self, user: UserId) -> Option<ConnRef> {
         self.entries.get(user.0)?.session.map(Occupant::conn)

@@ -63,7 +63,7 @@ impl Shard {
         }
     }
 
-    fn await_answer(&mut self, key: ConnKey) {
+    pub(crate) fn await_answer(&mut self, key: ConnKey) {
         if let Some(conn) = self.conns.get_mut(key) {
             conn.awaiting += 1;
             conn.reads += 1;

@@ -33,10 +33,14 @@ impl Shard {
             Command::Heartbeat | Command::Logout | Command::Login(_) | Command::LeaveRoom(_) => {
                 return None;
             }
-            Command::SendText(_) | Command::SendRoom(_) | Command::JoinRoom(_) => {
-                conn.awaiting >= CONN_AWAITING_MAX
-            }
-            Command::Pull(_) | Command::Conversations(_) => {
+            Command::SendText(_)
+            | Command::SendTexts(_)
+            | Command::SendRoom(_)
+            | Command::JoinRoom(_) => conn.awaiting >= CONN_AWAITING_MAX,
+            Command::Pull(_)
+            | Command::Conversations(_)
+            | Command::SignalCall(_)
+            | Command::Service(_) => {
                 conn.awaiting >= CONN_AWAITING_MAX
                     || conn.reads >= CONN_READS_MAX
                     || conn.queue.bytes as usize > PAGE_BYTES_MAX
@@ -55,6 +59,11 @@ impl Shard {
                 let conversation = ConversationId::private(conn.user, text.to);
                 (conversation.home(self.config.shards), Some(conversation))
             }
+            Command::SendTexts(texts) => {
+                let conversation = ConversationId::private(conn.user, texts.to);
+                (conversation.home(self.config.shards), Some(conversation))
+            }
+            Command::SignalCall(signal) => (home_of_user(signal.to, self.config.shards), None),
             Command::SendRoom(text) => {
                 let home = home_of_room(text.room, self.config.shards);
                 (home, Some(ConversationId::room(text.room)))
@@ -66,6 +75,7 @@ impl Shard {
             // The store serves them, or they are told to come again.
             Command::Pull(_)
             | Command::Conversations(_)
+            | Command::Service(_)
             | Command::Heartbeat
             | Command::Logout
             | Command::Login(_)

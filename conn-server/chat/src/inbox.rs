@@ -26,8 +26,8 @@ impl Shard {
                 let Post { conversation, from, body, .. } = post;
                 self.accept(now, Offer { asker, conversation, from, body }, fx);
             }
-            Mail::Enter { room, origin, correlation, is_new } => {
-                let asker = EnterAsker { origin, correlation, is_new };
+            Mail::Enter { room, user, origin, correlation, is_new } => {
+                let asker = EnterAsker { user, origin, correlation, is_new };
                 self.on_enter(now, from, room, asker, fx);
             }
             Mail::Read(read) => self.on_read(now, read, fx),
@@ -70,6 +70,17 @@ impl Shard {
             Mail::Part { ticket, is_complete, heads } => {
                 self.on_part(now, ticket, is_complete, heads, fx);
             }
+            Mail::Signal { to, origin, correlation, frame } => {
+                self.on_signal_for(now, (to, frame), (origin, correlation), fx);
+            }
+            Mail::TellRoom { room, frame } => self.on_tell_room(now, room, frame, fx),
+            Mail::Tell { to, frame } => {
+                self.on_tell(now, to, frame, fx);
+            }
+            Mail::Evict { room, user } => self.on_evict(now, room, user, fx),
+            Mail::Told { conn, frame } => self.on_told(now, conn.parts().1, frame, fx),
+            Mail::RoomTold { room, frame } => self.on_room_told(now, room, frame, fx),
+            Mail::EvictAt { conn, room } => self.undo_join(now, conn.parts().1, room, fx),
         }
     }
 
@@ -113,7 +124,10 @@ impl Shard {
                 Pending::Enter { asker: EnterAsker { origin, correlation, .. }, room },
                 Ok(Stored::Head(head)),
             ) => {
-                let mail = Mail::Entered { origin, correlation, room, head: *head };
+                // Under `relaxed` this shard may be ahead of the store.
+                let known = self.known.head(wire::ConversationId::room(room)).unwrap_or_default();
+                let head = known.max(*head);
+                let mail = Mail::Entered { origin, correlation, room, head };
                 self.mail_conn(now, mail, origin, fx);
             }
             (Pending::Learn { conversation }, result) => {
@@ -127,6 +141,9 @@ impl Shard {
                 Pending::Conversations { key, correlation, after },
                 Ok(Stored::Conversations { heads, is_complete }),
             ) => self.on_heads(now, key, correlation, after, (heads, *is_complete), fx),
+            (Pending::Serve { key, .. }, Ok(Stored::Served(served))) => {
+                self.on_served(now, key, served, fx);
+            }
             (pending, result) => self.on_read_fault(now, &pending, reject_of(result), fx),
         }
         self.resume_paused(now, fx);
@@ -149,13 +166,15 @@ impl Shard {
     }
 
     fn on_read_fault(&mut self, now: Now, pending: &Pending, reject: Reject, fx: &mut Effects) {
-        self.counters.store_faults += 1;
+        let is_fault = matches!(reject, Reject::Busy | Reject::Refused);
+        self.counters.store_faults += u64::from(is_fault);
         let mut made_member = None;
         let (origin, correlation, kind) = match *pending {
             Pending::Page { key, correlation, .. } => (self.conn_ref(key), correlation, Kind::Pull),
             Pending::Conversations { key, correlation, .. } => {
                 (self.conn_ref(key), correlation, Kind::Conversations)
             }
+            Pending::Serve { key, correlation, kind } => (self.conn_ref(key), correlation, kind),
             Pending::Enter { asker, room } => {
                 made_member = asker.is_new.then_some(room);
                 (asker.origin, asker.correlation, Kind::JoinRoom)
@@ -175,5 +194,6 @@ const fn reject_of(result: &Result<Stored, StoreFault>) -> Reject {
         Err(StoreFault::Conflict) => Reject::Conflict,
         Err(StoreFault::Refused) | Ok(_) => Reject::Refused,
         Err(StoreFault::Busy) => Reject::Busy,
+        Err(StoreFault::Rejected(reject)) => *reject,
     }
 }

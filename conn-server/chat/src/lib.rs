@@ -48,6 +48,7 @@ mod reload;
 mod room;
 mod round;
 mod send_queue;
+mod service;
 mod session;
 mod shard;
 mod spill;
@@ -65,8 +66,8 @@ pub use proxy::{NoProxyHeader, ProxyHeader};
 pub use reload::Limits;
 pub use shard::Shard;
 pub use store::{
-    Append, ConversationsPage, HeadOf, PullPage, StoreBatch, StoreFault, StoreOutcome,
-    StoreRequest, Stored, StoredMessage, Ticket,
+    Append, ConversationsPage, HeadOf, Hearer, PullPage, Serve, Served, StoreBatch, StoreFault,
+    StoreOutcome, StoreRequest, Stored, StoredMessage, Ticket,
 };
 pub use time::{Instant, Now};
 pub use transmit::Transmit;

@@ -145,6 +145,10 @@ pub const SESSIONS_RESERVED_MAX: u32 = 65_536;
 /// connections after some minutes. A longer one has to be configured.
 pub const HEARTBEAT_INTERVAL_MS_MAX: u32 = 5 * 60 * 1000;
 
+/// How long a user whose sessions were ended is remembered, in seconds, so that a token from before opens nothing: longer than
+/// any token lives.
+pub const TOKEN_KEPT_S: u32 = 600;
+
 /// How long the reason of a cut session is kept for the user's next login, in seconds.
 pub const CUT_REASON_KEPT_S: u32 = 3600;
 

@@ -189,12 +189,35 @@ pub(crate) enum Mail<'a> {
     Post(Post<'a>),
     Enter {
         room: RoomId,
+        user: UserId,
         origin: ConnRef,
         correlation: u64,
         is_new: bool,
     },
     Read(Read),
     ListPart(ListPart),
+    /// A sign about a call, for a user.
+    Signal {
+        to: UserId,
+        origin: ConnRef,
+        correlation: u64,
+        frame: &'a [u8],
+    },
+    /// News for whoever has entered a room; at its home.
+    TellRoom {
+        room: RoomId,
+        frame: &'a [u8],
+    },
+    /// News for a user.
+    Tell {
+        to: UserId,
+        frame: &'a [u8],
+    },
+    /// A user's session must leave a room.
+    Evict {
+        room: RoomId,
+        user: UserId,
+    },
     /// Texts for one recipient, one behind the other.
     Deliver {
         to: UserId,
@@ -251,6 +274,21 @@ pub(crate) enum Mail<'a> {
         is_complete: bool,
         heads: &'a [u8],
     },
+    /// News for a connection.
+    Told {
+        conn: ConnRef,
+        frame: &'a [u8],
+    },
+    /// News for those here who have entered a room.
+    RoomTold {
+        room: RoomId,
+        frame: &'a [u8],
+    },
+    /// A connection must leave a room.
+    EvictAt {
+        conn: ConnRef,
+        room: RoomId,
+    },
 }
 
 impl Mail<'_> {
@@ -260,8 +298,10 @@ impl Mail<'_> {
             | Self::Post(_)
             | Self::Enter { .. }
             | Self::Read(_)
-            | Self::ListPart(_) => COMMAND,
-            Self::Deliver { .. } => DELIVERY,
+            | Self::ListPart(_)
+            | Self::Signal { .. }
+            | Self::TellRoom { .. } => COMMAND,
+            Self::Deliver { .. } | Self::Tell { .. } | Self::Evict { .. } => DELIVERY,
             Self::DeliverAt { .. }
             | Self::DeliverRoom { .. }
             | Self::Granted { .. }
@@ -273,7 +313,10 @@ impl Mail<'_> {
             | Self::Refuse(_)
             | Self::Reply { .. }
             | Self::Entered { .. }
-            | Self::Part { .. } => REPLY,
+            | Self::Part { .. }
+            | Self::Told { .. }
+            | Self::RoomTold { .. }
+            | Self::EvictAt { .. } => REPLY,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Entering and leaving rooms.
 
-use wire::{ConversationId, Event, Joined, Kind, Left, Reject, RoomId, Seq, ShardId, home_of_room};
+use wire::{
+    ConversationId, Event, Joined, Kind, Left, Reject, RoomId, Seq, ShardId, UserId, home_of_room,
+};
 
 use crate::config::Durability;
 use crate::conn::{ConnKey, ConnRef};
@@ -16,6 +18,7 @@ use crate::time::Now;
 /// Whom to answer about a join.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EnterAsker {
+    pub(crate) user: UserId,
     pub(crate) origin: ConnRef,
     pub(crate) correlation: u64,
     /// The join made its sender a member: a refusal has to undo that.
@@ -33,7 +36,13 @@ impl Shard {
         fx: &mut Effects,
     ) {
         self.end_round(now, fx);
+        if room.is_group() && self.config.durability == Durability::None {
+            // Without a store nobody is a member.
+            self.reject(now, key, correlation, Kind::JoinRoom, Reject::NotMember, fx);
+            return;
+        }
         let Some(conn) = self.conns.get_mut(key) else { return };
+        let user = conn.user;
         let is_new = !self.rooms.is_member(conn, room);
         let is_full = conn.rooms >= SESSION_ROOMS_MAX && is_new;
         if is_full || self.rooms.join(conn, key.index(), room) == Join::Full {
@@ -45,9 +54,9 @@ impl Shard {
         let origin = self.conn_ref(key);
         let home = home_of_room(room, self.config.shards);
         if home == self.config.shard {
-            self.on_enter(now, home, room, EnterAsker { origin, correlation, is_new }, fx);
+            self.on_enter(now, home, room, EnterAsker { user, origin, correlation, is_new }, fx);
         } else {
-            let mail = Mail::Enter { room, origin, correlation, is_new };
+            let mail = Mail::Enter { room, user, origin, correlation, is_new };
             self.outbox.post(home, &mail, &mut self.counters, fx);
         }
     }
@@ -61,7 +70,7 @@ impl Shard {
         asker: EnterAsker,
         fx: &mut Effects,
     ) {
-        let EnterAsker { origin, correlation, is_new } = asker;
+        let EnterAsker { user, origin, correlation, is_new } = asker;
         let refusal = |reject| Refusal {
             origin,
             correlation,
@@ -78,15 +87,17 @@ impl Shard {
         let conversation = ConversationId::room(room);
         let known = match self.config.durability {
             Durability::None => Some(self.known.head(conversation).unwrap_or_default()),
-            Durability::Relaxed => self.known.head(conversation),
-            Durability::Commit => None,
+            // The store alone knows who may enter a group.
+            Durability::Relaxed if !room.is_group() => self.known.head(conversation),
+            Durability::Relaxed | Durability::Commit => None,
         };
         if let Some(head) = known {
             self.mail_conn(now, Mail::Entered { origin, correlation, room, head }, origin, fx);
         } else if self.desk.takes_read() {
             let pending = Pending::Enter { asker, room };
             let ticket = self.desk.open(now.mono, pending);
-            fx.store.requests.push(StoreRequest::Head(HeadOf { ticket, conversation }));
+            let head = HeadOf { ticket, conversation, for_user: Some(user) };
+            fx.store.requests.push(StoreRequest::Head(head));
         } else {
             self.counters.store_credit_hits += 1;
             self.mail_conn(now, Mail::Refuse(refusal(Reject::Busy)), origin, fx);

@@ -17,6 +17,7 @@ use crate::limits::CONN_AWAITING_LOW;
 use crate::mail::{Ack, Mail, Post, Refusal};
 use crate::pending::{Asker, Pending, PendingAppend};
 use crate::recent::{Remembered, body_hash};
+use crate::service::is_read;
 use crate::shard::Shard;
 use crate::store::{Append, HeadOf, StoreRequest};
 use crate::time::Now;
@@ -72,6 +73,21 @@ impl Shard {
         let conversation = ConversationId::private(from, text.to);
         let asker = self.asker(key, correlation, Kind::SendText, text.client_message_id);
         self.on_send(now, key, asker, conversation, text.body, fx);
+    }
+
+    /// One of several texts that came in one frame.
+    pub(crate) fn send_one_text(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        (to, id, body): (UserId, ClientMessageId, &[u8]),
+        fx: &mut Effects,
+    ) {
+        let Some(from) = self.conns.get(key).map(|conn| conn.user) else { return };
+        let conversation = ConversationId::private(from, to);
+        let asker = self.asker(key, correlation, Kind::SendTexts, id);
+        self.on_send(now, key, asker, conversation, body, fx);
     }
 
     pub(crate) fn on_send_room(
@@ -261,7 +277,8 @@ impl Shard {
         // One question for all that wait; the connections' unanswered commands bound how many do.
         if waiting.len() == 1 {
             let ticket = self.desk.open(now.mono, Pending::Learn { conversation });
-            fx.store.requests.push(StoreRequest::Head(HeadOf { ticket, conversation }));
+            let head = HeadOf { ticket, conversation, for_user: None };
+            fx.store.requests.push(StoreRequest::Head(head));
         }
     }
 
@@ -347,7 +364,7 @@ impl Shard {
         }));
     }
 
-    const fn next_message_id(&mut self) -> MessageId {
+    pub(crate) const fn next_message_id(&mut self) -> MessageId {
         let id = self.config.message_id_base + self.messages_numbered;
         self.messages_numbered += 1;
         MessageId(id)
@@ -419,7 +436,7 @@ impl Shard {
         }
         let message = (refusal.kind, refusal.client_message_id);
         self.reject_message(now, key, refusal.correlation, message, refusal.reject, fx);
-        if matches!(refusal.kind, Kind::Pull | Kind::Conversations) {
+        if is_read(refusal.kind) {
             self.answered_read(now, key, fx);
         } else {
             self.answered(now, key, fx);

@@ -71,6 +71,11 @@ pub(crate) enum Pending {
         after: ConversationId,
     },
     Parts(PendingParts),
+    Serve {
+        key: ConnKey,
+        correlation: u64,
+        kind: Kind,
+    },
 }
 
 #[derive(Debug)]

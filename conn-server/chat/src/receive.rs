@@ -183,6 +183,9 @@ impl Shard {
             Command::Conversations(query) => {
                 self.on_conversations(now, key, correlation, query, fx);
             }
+            Command::SendTexts(texts) => self.on_send_texts(now, key, correlation, texts, fx),
+            Command::SignalCall(signal) => self.on_signal(now, key, correlation, signal, fx),
+            Command::Service(service) => self.on_service(now, key, correlation, service, fx),
             Command::JoinRoom(join) => self.on_join(now, key, correlation, join.room, fx),
             Command::LeaveRoom(leave) => self.on_leave(now, key, correlation, leave.room, fx),
             Command::Logout => self.close(now, key, wire::CloseReason::Logout, fx),

@@ -58,8 +58,8 @@ impl<'a> Record<'a> {
                 let numbers = [first, second, p.from.0, id.0, p.correlation, p.origin.0];
                 Self::new(TAG_POST, [p.kind as u8, 0], &numbers, p.body)
             }
-            Mail::Enter { room, origin, correlation, is_new } => {
-                new(2, [is_new.into(), 0], &[room.0, origin.0, correlation])
+            Mail::Enter { room, user, origin, correlation, is_new } => {
+                new(2, [is_new.into(), 0], &[room.0, origin.0, correlation, user.0])
             }
             Mail::Read(r) => {
                 let ConversationId { first, second } = r.conversation;
@@ -104,6 +104,15 @@ impl<'a> Record<'a> {
             Mail::Part { ticket, is_complete, heads } => {
                 Self::new(17, [is_complete.into(), 0], &[pair(ticket)], heads)
             }
+            Mail::Signal { to, origin, correlation, frame } => {
+                Self::new(18, [0; 2], &[to.0, origin.0, correlation], frame)
+            }
+            Mail::TellRoom { room, frame } => Self::new(19, [0; 2], &[room.0], frame),
+            Mail::Tell { to, frame } => Self::new(20, [0; 2], &[to.0], frame),
+            Mail::Evict { room, user } => new(21, [0; 2], &[room.0, user.0]),
+            Mail::Told { conn, frame } => Self::new(22, [0; 2], &[conn.0], frame),
+            Mail::RoomTold { room, frame } => Self::new(23, [0; 2], &[room.0], frame),
+            Mail::EvictAt { conn, room } => new(24, [0; 2], &[conn.0, room.0]),
         }
     }
 
@@ -129,7 +138,13 @@ impl<'a> Record<'a> {
                 origin: ConnRef(f),
                 body: bytes,
             }),
-            2 => Mail::Enter { room: RoomId(a), origin: ConnRef(b), correlation: c, is_new: flag },
+            2 => Mail::Enter {
+                room: RoomId(a),
+                origin: ConnRef(b),
+                correlation: c,
+                user: UserId(d),
+                is_new: flag,
+            },
             3 => Mail::Read(Read {
                 origin: ConnRef(a),
                 correlation: b,
@@ -167,11 +182,26 @@ impl<'a> Record<'a> {
                 client_message_id: ClientMessageId(c),
                 room: (d != 0).then_some(RoomId(d)),
             }),
-            15 => Mail::Reply { origin: ConnRef(a), is_last: flag, frame: bytes },
             16 => {
                 Mail::Entered { origin: ConnRef(a), correlation: b, room: RoomId(c), head: Seq(d) }
             }
+            _ => return self.news(),
+        })
+    }
+
+    /// The mail of lists and services.
+    fn news(&self) -> Option<Mail<'a>> {
+        let ([a, b, c, ..], bytes, flag) = (self.numbers, self.bytes, self.small[0] != 0);
+        Some(match self.tag {
+            15 => Mail::Reply { origin: ConnRef(a), is_last: flag, frame: bytes },
             17 => Mail::Part { ticket: unpair(a), is_complete: flag, heads: bytes },
+            18 => Mail::Signal { to: UserId(a), origin: ConnRef(b), correlation: c, frame: bytes },
+            19 => Mail::TellRoom { room: RoomId(a), frame: bytes },
+            20 => Mail::Tell { to: UserId(a), frame: bytes },
+            21 => Mail::Evict { room: RoomId(a), user: UserId(b) },
+            22 => Mail::Told { conn: ConnRef(a), frame: bytes },
+            23 => Mail::RoomTold { room: RoomId(a), frame: bytes },
+            24 => Mail::EvictAt { conn: ConnRef(a), room: RoomId(b) },
             _ => return None,
         })
     }
@@ -282,7 +312,13 @@ mod tests {
                 origin: conn,
                 body: b"body",
             }),
-            Mail::Enter { room: RoomId(6), origin: conn, correlation, is_new: true },
+            Mail::Enter {
+                room: RoomId(6),
+                user: UserId(7),
+                origin: conn,
+                correlation,
+                is_new: true,
+            },
             Mail::Read(Read { origin: conn, correlation, conversation, after: Seq(9), limit: 300 }),
             Mail::ListPart(ListPart { user: UserId(1), after: conversation, limit: 300, ticket }),
             Mail::Deliver { to: UserId(8), frame: b"frame" },
@@ -312,13 +348,24 @@ mod tests {
             Mail::Reply { origin: conn, is_last: true, frame: b"frame" },
             Mail::Entered { origin: conn, correlation, room: RoomId(6), head: Seq(3) },
             Mail::Part { ticket, is_complete: true, heads: b"heads" },
+            Mail::Signal { to: UserId(8), origin: conn, correlation, frame: b"frame" },
+            Mail::TellRoom { room: RoomId(6), frame: b"frame" },
+            Mail::Tell { to: UserId(8), frame: b"frame" },
+            Mail::Evict { room: RoomId(6), user: UserId(8) },
+            Mail::Told { conn, frame: b"frame" },
+            Mail::RoomTold { room: RoomId(6), frame: b"frame" },
+            Mail::EvictAt { conn, room: RoomId(6) },
         ];
+        read_back(&all);
+    }
+
+    fn read_back(all: &[Mail<'_>]) {
         let mut bytes = Vec::new();
-        for mail in &all {
+        for mail in all {
             write(mail, &mut bytes);
         }
         let mut rest = bytes.as_slice();
-        for mail in &all {
+        for mail in all {
             let (back, _) = read(&mut rest).unwrap();
             assert_eq!(format!("{back:?}"), format!("{mail:?}"));
         }

@@ -1,11 +1,12 @@
 //! Sessions: login by token, the user's home, heartbeat and expiry.
 
-use wire::{CloseReason, Event, Kind, Login, Reject, UserId, Welcome, home_of_user};
+use wire::{CloseReason, Epoch, Event, Kind, Login, Reject, UserId, Welcome, home_of_user};
 
 use crate::config::Config;
 use crate::conn::{Conn, ConnKey, ConnRef, Opening, Phase};
 use crate::directory::{Claim, Claimed};
 use crate::effects::Effects;
+use crate::limits::TOKEN_KEPT_S;
 use crate::mail::{COMMAND, Mail};
 use crate::shard::{Shard, seconds};
 use crate::time::Now;
@@ -69,6 +70,20 @@ impl Shard {
         self.mail_conn(now, mail, conn, fx);
     }
 
+    /// Somebody who may (the gateway, after a password was reset) ends a user's sessions of an epoch below this one. For the
+    /// user's home; other shards do nothing.
+    pub fn handle_end_sessions(&mut self, now: Now, user: UserId, epoch: Epoch, fx: &mut Effects) {
+        if home_of_user(user, self.config.shards) != self.config.shard {
+            return;
+        }
+        let keep_until_s = seconds(now.mono).saturating_add(TOKEN_KEPT_S);
+        if let Some(conn) = self.directory.end_before(user, epoch.0, keep_until_s) {
+            self.counters.ended += 1;
+            let mail = Mail::Close { conn, reason: CloseReason::Revoked };
+            self.mail_conn(now, mail, conn, fx);
+        }
+    }
+
     /// Hands mail to a connection's shard: at once if that is this one.
     pub(crate) fn mail_conn(&mut self, now: Now, mail: Mail<'_>, conn: ConnRef, fx: &mut Effects) {
         let (shard, _) = conn.parts();
@@ -105,7 +120,7 @@ impl Shard {
         let port = self.config.shard_ports.get(usize::from(home.0)).copied().unwrap_or(0);
         let welcome = Welcome {
             user,
-            epoch: wire::Epoch(epoch),
+            epoch: Epoch(epoch),
             heartbeat_interval_ms: told.interval_ms,
             heartbeat_timeout_ms: told.timeout_ms,
             body_bytes_max: self.config.body_bytes_max,

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use wire::{ClientMessageId, ConversationId, MessageId, Seq, UserId};
+use wire::{ClientMessageId, ConversationId, MessageId, Reject, RoomId, Seq, UserId};
 
 /// Names a request until its answer: an index with a generation, opaque outside the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,7 +25,7 @@ impl Ticket {
 pub struct StoreBatch {
     /// The requests.
     pub requests: Vec<StoreRequest>,
-    /// The bodies that [`Append::body`] points into.
+    /// The bodies that [`Append::body`] points into, and the frames of [`Serve::frame`].
     pub bytes: Vec<u8>,
 }
 
@@ -45,8 +45,17 @@ impl StoreBatch {
     /// The body of one of its appends.
     #[must_use]
     pub fn body(&self, append: &Append) -> &[u8] {
-        let Range { start, end } = append.body;
-        self.bytes.get(start as usize..end as usize).unwrap_or_default()
+        self.bytes_at(&append.body)
+    }
+
+    /// The frame of one of its services.
+    #[must_use]
+    pub fn frame(&self, serve: &Serve) -> &[u8] {
+        self.bytes_at(&serve.frame)
+    }
+
+    fn bytes_at(&self, range: &Range<u32>) -> &[u8] {
+        self.bytes.get(range.start as usize..range.end as usize).unwrap_or_default()
     }
 
     /// Moves all of `later` behind what is here.
@@ -57,6 +66,10 @@ impl StoreBatch {
             StoreRequest::Append(append) => StoreRequest::Append(Append {
                 body: append.body.start + shift..append.body.end + shift,
                 ..append
+            }),
+            StoreRequest::Serve(serve) => StoreRequest::Serve(Serve {
+                frame: serve.frame.start + shift..serve.frame.end + shift,
+                ..serve
             }),
             other @ (StoreRequest::Pull(_)
             | StoreRequest::Head(_)
@@ -76,6 +89,25 @@ pub enum StoreRequest {
     Head(HeadOf),
     /// Read a page of a user's private conversations.
     Conversations(ConversationsPage),
+    /// Serve a command that is the store's alone.
+    Serve(Serve),
+}
+
+/// Serve a command that is the store's alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serve {
+    /// For the answer.
+    pub ticket: Ticket,
+    /// Who asks.
+    pub user: UserId,
+    /// When it was taken.
+    pub unix_ms: u64,
+    /// Ids for messages that it may write; `None` if it may write none.
+    pub message_ids: Option<[MessageId; 2]>,
+    /// Whether it changes anything.
+    pub is_write: bool,
+    /// The command's frame, as a range of [`StoreBatch::bytes`].
+    pub frame: Range<u32>,
 }
 
 /// Write a message.
@@ -119,6 +151,8 @@ pub struct HeadOf {
     pub ticket: Ticket,
     /// Of which conversation.
     pub conversation: ConversationId,
+    /// Only if this user may enter it: a stranger to a group is [`StoreFault::Rejected`].
+    pub for_user: Option<UserId>,
 }
 
 /// Read a user's private conversations after a cursor, ordered by `(first, second)`, at most `limit`.
@@ -171,6 +205,29 @@ pub enum Stored {
         /// Whether there was nothing after them.
         is_complete: bool,
     },
+    /// What a service says.
+    Served(Served),
+}
+
+/// What a service says: encoded frames.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// For whoever asked.
+    pub frames: Vec<u8>,
+    /// For others, if they are online; in order. Each short enough for one buffer.
+    pub tells: Vec<(Hearer, Vec<u8>)>,
+    /// Whose sessions must leave a room: after what these users are told themselves. What the room is told takes another way and
+    /// may come to them or not.
+    pub evicted: Vec<(RoomId, UserId)>,
+}
+
+/// Who is told something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearer {
+    /// One user.
+    User(UserId),
+    /// Whoever has entered a room.
+    Room(RoomId),
 }
 
 /// A message as the store gives it back.
@@ -197,4 +254,6 @@ pub enum StoreFault {
     Conflict,
     /// It can never be done.
     Refused,
+    /// A rule forbids it: told as it is.
+    Rejected(Reject),
 }

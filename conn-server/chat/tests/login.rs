@@ -259,3 +259,38 @@ fn a_closed_session_frees_its_directory_entry_only_after_its_token() {
     let again = world.login(1, 0);
     assert!(world.links[again].key.is_some());
 }
+
+#[test]
+fn sessions_and_tokens_from_before_a_reset_are_over() {
+    for shards in [1, 2, 3] {
+        for at in 0..usize::from(shards) {
+            let mut world = World::with(shards, Durability::Commit);
+            let other = world.login(2, 0);
+            let link = world.login(1, at);
+            let unused = world.token(1);
+            world.end_sessions(1, u64::MAX);
+            world.run();
+            let goodbye = Seen::goodbye(CloseReason::Revoked);
+            assert_eq!(world.peer(link).news(), [goodbye]);
+            let late = world.connect(0);
+            world.peer(late).login(&unused);
+            world.run();
+            assert_eq!(world.peer(late).news(), [Seen::goodbye(CloseReason::BadToken)]);
+            world.peer(other).text(1, 1, "still here");
+            world.run();
+            assert_eq!(world.peer(other).news().len(), 1, "nobody else notices");
+        }
+    }
+}
+
+#[test]
+fn a_session_that_began_after_the_reset_stays() {
+    let mut world = World::small();
+    world.end_sessions(1, 1);
+    let link = world.login(1, 0);
+    world.end_sessions(1, 1);
+    world.run();
+    world.peer(link).text(2, 1, "hi");
+    world.run();
+    assert_eq!(world.peer(link).news().len(), 1);
+}

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use chat::{StoreBatch, StoreFault, StoreOutcome, Stored};
 use crossbeam::channel::{Receiver, RecvTimeoutError};
-use store::{Appended, Record, RecordFault, Writer};
+use store::{Appended, Ask, Record, RecordFault, Served, Writer};
 
-use super::Job;
 use super::desk::answer_busy;
 use super::late::Late;
 use super::monitor::{StoreMonitor, StoreStats};
+use super::services::{RefusalLog, asks, served_outcome};
+use super::{Job, StorePace};
 use crate::clock::Clock;
 use crate::limits::{STORE_GROUP_APPENDS_MAX, STORE_LAST_TRIES, STORE_RETRY_MAX, STORE_RETRY_MIN};
 use crate::mesh::StoreLane;
@@ -27,8 +28,8 @@ pub(super) struct Committer {
     /// What the next commit takes; while the disk refuses, what was shown and is kept.
     group: Vec<Job>,
     state: State,
-    /// A commit begins no sooner than this after the last one began.
-    interval: Duration,
+    refusals: RefusalLog,
+    pace: StorePace,
     /// When the last commit began.
     begun: Option<chat::Instant>,
     /// How long to pause after the next failure. Only a commit of messages makes it short again: a probe that passes
@@ -65,13 +66,26 @@ impl Committer {
         } else {
             State::Working
         };
-        let (interval, begun) = (Duration::ZERO, None);
-        Self { writer, queue, lane, monitor, clock, group, state, interval, begun, pause }
+        let pace = StorePace { commit_interval: Duration::ZERO, revoke_window: Duration::ZERO };
+        let refusals = RefusalLog::default();
+        Self {
+            writer,
+            queue,
+            lane,
+            monitor,
+            clock,
+            group,
+            state,
+            refusals,
+            pace,
+            begun: None,
+            pause,
+        }
     }
 
-    /// Sets the time from one commit to the next.
-    pub(super) const fn every(mut self, interval: Duration) -> Self {
-        self.interval = interval;
+    /// Sets its times.
+    pub(super) const fn paced(mut self, pace: StorePace) -> Self {
+        self.pace = pace;
         self
     }
 
@@ -92,9 +106,9 @@ impl Committer {
     /// Waits for work, takes what is there with it, and commits it.
     fn gather(&mut self) -> Queue {
         let Ok(job) = self.queue.recv() else { return Queue::Ended };
-        let due = self
-            .begun
-            .map_or(Duration::ZERO, |begun| (begun + self.interval).since(self.clock.mono()));
+        let due = self.begun.map_or(Duration::ZERO, |begun| {
+            (begun + self.pace.commit_interval).since(self.clock.mono())
+        });
         if !due.is_zero() {
             // Not at the queue: whoever posts meanwhile need not wake this thread.
             std::thread::sleep(due);
@@ -152,17 +166,20 @@ impl Committer {
     fn commit(&mut self) {
         let begin = self.clock.mono();
         let records: Vec<Record<'_>> = self.group.iter().flat_map(records).collect();
+        let asks: Vec<Ask<'_>> =
+            self.group.iter().flat_map(|job| asks(job, self.pace.revoke_window)).collect();
         let count = records.len() as u64;
         self.begun = Some(begin);
         self.monitor.begin_commit(begin);
-        let result = self.writer.get().and_then(|writer| writer.append_batch(&records));
+        let result = self.writer.get().and_then(|writer| writer.work(&records, &asks));
         self.monitor.end_commit();
-        drop(records);
+        drop((records, asks));
         let end = self.clock.mono();
         match result {
-            Ok(results) => {
+            Ok((results, served)) => {
                 self.monitor.count(|stats| {
                     stats.commits += 1;
+                    stats.changes += served.len() as u64;
                     stats.group_high = stats.group_high.max(count);
                     stats.groups.record(count);
                     stats.kept = 0;
@@ -174,7 +191,7 @@ impl Committer {
                 });
                 self.pause = STORE_RETRY_MIN;
                 self.works();
-                self.answer(&results);
+                self.answer(&results, served);
             }
             Err(error) => {
                 self.fails(&error);
@@ -186,10 +203,10 @@ impl Committer {
         }
     }
 
-    fn answer(&mut self, results: &[Result<Appended, RecordFault>]) {
-        let mut results = results.iter();
+    fn answer(&mut self, results: &[Result<Appended, RecordFault>], served: Vec<Served>) {
+        let (mut results, mut served) = (results.iter(), served.into_iter());
         for job in self.group.drain(..) {
-            let outcomes: Vec<StoreOutcome> = job
+            let mut outcomes: Vec<StoreOutcome> = job
                 .appends()
                 .zip(&mut results)
                 .map(|(append, result)| StoreOutcome {
@@ -197,6 +214,11 @@ impl Committer {
                     result: outcome_of(result),
                 })
                 .collect();
+            outcomes.extend(job.changes().zip(&mut served).map(|(serve, served)| {
+                let result = served_outcome(served);
+                self.refusals.note(serve, &result);
+                StoreOutcome { ticket: serve.ticket, result }
+            }));
             // A shard that has ended needs no answer.
             let _ = self.lane.answer(job.mail.shard, outcomes, job.mail.batch);
         }

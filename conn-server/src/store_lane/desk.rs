@@ -14,8 +14,12 @@ use wire::ShardId;
 use super::Job;
 use super::late::Late;
 use super::monitor::StoreMonitor;
+use super::services::{RefusalLog, ask_of, served_outcome};
 use crate::clock::Clock;
 use crate::mesh::{StoreLane, StoreMail};
+
+/// What a stranger to a group is told.
+const NOT_MEMBER: StoreFault = StoreFault::Rejected(wire::Reject::NotMember);
 
 pub(super) struct Desk {
     reader: Late<Reader>,
@@ -23,8 +27,9 @@ pub(super) struct Desk {
     lane: Arc<StoreLane>,
     monitor: StoreMonitor,
     clock: Clock,
-    /// Reads to be done, in order. The core's credit bounds them.
-    reads: VecDeque<(ShardId, StoreRequest)>,
+    /// Reads to be done, in order, with the frame of each service. The core's credit bounds them.
+    reads: VecDeque<(ShardId, StoreRequest, Vec<u8>)>,
+    refusals: RefusalLog,
 }
 
 impl Desk {
@@ -35,7 +40,15 @@ impl Desk {
         monitor: StoreMonitor,
         clock: Clock,
     ) -> Self {
-        Self { reader, jobs, lane, monitor, clock, reads: VecDeque::new() }
+        Self {
+            reader,
+            jobs,
+            lane,
+            monitor,
+            clock,
+            reads: VecDeque::new(),
+            refusals: RefusalLog::default(),
+        }
     }
 
     /// Runs until every shard has ended.
@@ -54,9 +67,20 @@ impl Desk {
     }
 
     fn take(&mut self, mail: StoreMail) {
-        let is_read = |request: &&StoreRequest| !matches!(request, StoreRequest::Append(_));
+        let is_read = |request: &&StoreRequest| match request {
+            StoreRequest::Append(_) => false,
+            StoreRequest::Serve(serve) => !serve.is_write,
+            StoreRequest::Pull(_) | StoreRequest::Head(_) | StoreRequest::Conversations(_) => true,
+        };
         let reads = mail.batch.requests.iter().filter(is_read);
-        self.reads.extend(reads.map(|read| (mail.shard, read.clone())));
+        self.reads.extend(reads.map(|read| {
+            let frame = if let StoreRequest::Serve(serve) = read {
+                mail.batch.frame(serve).to_vec()
+            } else {
+                Vec::new()
+            };
+            (mail.shard, read.clone(), frame)
+        }));
         if mail.batch.requests.iter().all(|request| is_read(&request)) {
             return;
         }
@@ -69,7 +93,7 @@ impl Desk {
     }
 
     fn read_one(&mut self) {
-        let Some((shard, request)) = self.reads.pop_front() else { return };
+        let Some((shard, request, frame)) = self.reads.pop_front() else { return };
         let begin = self.clock.mono();
         let (ticket, read) = match request {
             StoreRequest::Pull(pull) => {
@@ -77,11 +101,26 @@ impl Desk {
                     .reader
                     .get()
                     .and_then(|reader| reader.pull(pull.conversation, pull.after, pull.limit));
-                (pull.ticket, page.map(page_of))
+                (pull.ticket, page.map(|page| Ok(page_of(page))))
             }
             StoreRequest::Head(head) => {
-                let seq = self.reader.get().and_then(|reader| reader.head(head.conversation));
-                (head.ticket, seq.map(Stored::Head))
+                let seq = self.reader.get().and_then(|reader| match head.for_user {
+                    Some(user) => reader.head_for(head.conversation, user),
+                    None => reader.head(head.conversation).map(Some),
+                });
+                (head.ticket, seq.map(|seq| seq.map(Stored::Head).ok_or(NOT_MEMBER)))
+            }
+            StoreRequest::Serve(serve) => {
+                // It cannot write, so it needs no ids and no window.
+                let ask = ask_of(&serve, &frame, std::time::Duration::ZERO);
+                let served = self.reader.get().and_then(|reader| match ask {
+                    Some(ask) => reader.serve(&ask).map(served_outcome),
+                    None => Ok(Err(StoreFault::Refused)),
+                });
+                if let Ok(served) = &served {
+                    self.refusals.note(&serve, served);
+                }
+                (serve.ticket, served)
             }
             StoreRequest::Conversations(page) => {
                 let heads = self
@@ -92,7 +131,7 @@ impl Desk {
                     heads: page.heads,
                     is_complete: page.is_complete,
                 });
-                (page.ticket, stored)
+                (page.ticket, stored.map(Ok))
             }
             StoreRequest::Append(_) => return,
         };
@@ -103,7 +142,8 @@ impl Desk {
             stats.read_faults += u64::from(read.is_err());
         });
         self.note(read.as_ref().err());
-        let outcome = StoreOutcome { ticket, result: read.map_err(|_| StoreFault::Busy) };
+        let result = read.unwrap_or(Err(StoreFault::Busy));
+        let outcome = StoreOutcome { ticket, result };
         self.lane.answer(shard, vec![outcome], StoreBatch::default());
     }
 
@@ -137,7 +177,9 @@ fn page_of(page: store::Page) -> Stored {
 pub(super) fn answer_busy(lane: &StoreLane, job: Job, monitor: &StoreMonitor) {
     let outcomes: Vec<StoreOutcome> = job
         .appends()
-        .map(|append| StoreOutcome { ticket: append.ticket, result: Err(StoreFault::Busy) })
+        .map(|append| append.ticket)
+        .chain(job.changes().map(|serve| serve.ticket))
+        .map(|ticket| StoreOutcome { ticket, result: Err(StoreFault::Busy) })
         .collect();
     monitor.count(|stats| stats.busy += outcomes.len() as u64);
     lane.answer(job.mail.shard, outcomes, job.mail.batch);

@@ -20,6 +20,7 @@ mod commit;
 mod desk;
 mod late;
 mod monitor;
+mod services;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use chat::{Append, StoreRequest};
+use chat::{Append, Serve, StoreRequest};
 use crossbeam::channel::unbounded;
 use store::{Options, Reader, Writer};
 
@@ -50,6 +51,15 @@ pub struct OpenStore {
     fault: Option<store::Error>,
 }
 
+/// Times of the store's threads.
+#[derive(Clone, Copy, Debug)]
+pub struct StorePace {
+    /// A commit begins no sooner than this after the last one began.
+    pub commit_interval: Duration,
+    /// For how long a message may be taken back.
+    pub revoke_window: Duration,
+}
+
 /// The running threads.
 #[derive(Debug)]
 pub struct StoreService {
@@ -69,7 +79,22 @@ impl Job {
     fn appends(&self) -> impl Iterator<Item = &Append> {
         self.mail.batch.requests.iter().filter_map(|request| match request {
             StoreRequest::Append(append) => Some(append),
-            StoreRequest::Pull(_) | StoreRequest::Head(_) | StoreRequest::Conversations(_) => None,
+            StoreRequest::Pull(_)
+            | StoreRequest::Head(_)
+            | StoreRequest::Conversations(_)
+            | StoreRequest::Serve(_) => None,
+        })
+    }
+
+    /// Services that change something.
+    fn changes(&self) -> impl Iterator<Item = &Serve> {
+        self.mail.batch.requests.iter().filter_map(|request| match request {
+            StoreRequest::Serve(serve) if serve.is_write => Some(serve),
+            StoreRequest::Serve(_)
+            | StoreRequest::Append(_)
+            | StoreRequest::Pull(_)
+            | StoreRequest::Head(_)
+            | StoreRequest::Conversations(_) => None,
         })
     }
 }
@@ -83,6 +108,10 @@ impl OpenStore {
     pub fn open(options: &Options) -> store::Result<Self> {
         let mut open =
             Self { writer: Late::writer(options), reader: Late::reader(options), fault: None };
+        if let Some(accounts) = options.attached.as_ref().filter(|accounts| !accounts.exists()) {
+            // A file is not made by being attached, and a node may start before any gateway has.
+            drop(store::Accounts::open(&Options::new(accounts))?);
+        }
         let found = open.writer.get().map(drop).and_then(|()| open.reader.get().map(drop));
         // A file of no bytes was never more than begun: what is in the way is likely a mistake in the configuration.
         let is_there = options.path.metadata().is_ok_and(|file| file.len() > 0);
@@ -116,16 +145,11 @@ impl OpenStore {
     }
 
     /// Serves the lane until every shard has ended and all that they posted is committed. A commit begins no sooner than
-    /// `interval` after the last one began.
+    /// `pace.commit_interval` after the last one began.
     ///
     /// # Errors
     /// If a thread cannot be started; the lane is dropped then, and the shards answer `busy` by themselves.
-    pub fn serve(
-        self,
-        lane: StoreLane,
-        clock: Clock,
-        interval: Duration,
-    ) -> io::Result<StoreService> {
+    pub fn serve(self, lane: StoreLane, clock: Clock, pace: StorePace) -> io::Result<StoreService> {
         let lane = Arc::new(lane);
         let monitor = StoreMonitor::new(clock);
         if let Some(fault) = &self.fault {
@@ -135,7 +159,7 @@ impl OpenStore {
         let (jobs, queue) = unbounded();
         let committer =
             Committer::new(self.writer, queue, Arc::clone(&lane), monitor.clone(), clock)
-                .every(interval);
+                .paced(pace);
         let desk = Desk::new(self.reader, jobs, lane, monitor.clone(), clock);
         let mut service = StoreService { monitor, threads: Vec::new() };
         service.spawn("rl-store-commit", move || committer.run())?;

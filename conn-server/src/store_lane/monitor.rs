@@ -23,6 +23,8 @@ pub struct StoreStats {
     pub conflicts: u64,
     /// Messages that cannot be stored.
     pub refused: u64,
+    /// Services that changed something, or were refused by a rule: what people know of each other, groups, cursors.
+    pub changes: u64,
     /// Messages answered as busy.
     pub busy: u64,
     /// The most messages in one commit.
@@ -53,6 +55,7 @@ impl StoreStats {
             ("retries", self.retries),
             ("conflicts", self.conflicts),
             ("refused", self.refused),
+            ("changes", self.changes),
             ("busy", self.busy),
             ("reads", self.reads),
             ("read_faults", self.read_faults),

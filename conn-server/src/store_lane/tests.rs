@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use store::Options;
 use wire::{ClientMessageId, ConversationId, MessageId, Seq, ShardId, UserId};
 
-use super::{OpenStore, StoreMonitor, StoreService};
+use super::{OpenStore, StoreMonitor, StorePace, StoreService};
 use crate::clock::Clock;
 use crate::mesh::{Inbox, Mesh, Message, StoreLane, StoreMail, StoreSender};
 
@@ -51,7 +51,7 @@ impl World {
         let mesh = Mesh::new(1).unwrap();
         let inbox = mesh.inbox(SHARD).unwrap();
         let (sender, lane) = StoreLane::new(&mesh);
-        let service = open.serve(lane, Clock::start(), interval).unwrap();
+        let service = open.serve(lane, Clock::start(), pace(interval)).unwrap();
         let monitor = service.monitor();
         Self { directory, inbox, sender, service, monitor, answers: Default::default() }
     }
@@ -68,7 +68,7 @@ impl World {
 
     fn ask_head(&self, number: u32) {
         let conversation = text(0).conversation;
-        let head = HeadOf { ticket: Ticket::new(number, 0), conversation };
+        let head = HeadOf { ticket: Ticket::new(number, 0), conversation, for_user: None };
         self.post(vec![StoreRequest::Head(head)], Vec::new());
     }
 
@@ -133,6 +133,10 @@ fn at_once(options: &mut Options) {
 
 fn patiently(options: &mut Options) {
     options.busy_timeout = Duration::from_secs(60);
+}
+
+fn pace(commit_interval: Duration) -> StorePace {
+    StorePace { commit_interval, revoke_window: Duration::from_mins(2) }
 }
 
 #[test]
@@ -296,7 +300,7 @@ fn a_shard_that_has_ended_holds_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let (sender, lane) = StoreLane::new(&mesh);
     let open = OpenStore::open(&Options::messages(directory.path())).unwrap();
-    let service = open.serve(lane, Clock::start(), Duration::ZERO).unwrap();
+    let service = open.serve(lane, Clock::start(), pace(Duration::ZERO)).unwrap();
     drop(mesh.inbox(SHARD));
     let batch = StoreBatch { requests: vec![StoreRequest::Append(text(0))], bytes: Vec::new() };
     sender.send(StoreMail { shard: SHARD, batch }).unwrap();

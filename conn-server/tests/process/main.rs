@@ -9,6 +9,7 @@
 mod abuse;
 mod kill;
 mod node;
+mod services;
 mod wire_peer;
 
 /// A number from the environment, for the long forms.

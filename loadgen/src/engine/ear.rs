@@ -76,7 +76,8 @@ impl Ear<'_> {
             | Notice::ConversationHead { .. }
             | Notice::Left { .. }
             | Notice::Page { .. }
-            | Notice::PageEnd { .. } => {}
+            | Notice::PageEnd { .. }
+            | Notice::News { .. } => {}
         }
     }
 

@@ -60,7 +60,8 @@ impl Listener<'_> {
             | Notice::ConversationHead { .. }
             | Notice::Left { .. }
             | Notice::Page { .. }
-            | Notice::PageEnd { .. } => {}
+            | Notice::PageEnd { .. }
+            | Notice::News { .. } => {}
         }
     }
 

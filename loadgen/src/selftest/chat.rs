@@ -167,7 +167,11 @@ impl Chat {
                 self.release(out);
                 self.goodbye(peer, CloseReason::Logout, out);
             }
-            Command::Login(_) => {}
+            // This server judges messages; nobody asks it for more.
+            Command::Login(_)
+            | Command::SendTexts(_)
+            | Command::SignalCall(_)
+            | Command::Service(_) => {}
         }
         None
     }

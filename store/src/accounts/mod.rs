@@ -2,7 +2,7 @@
 //!
 //! Owns `accounts.sqlite`. Never sees a password: hashing and checking are the gateway's, who hands over PHC strings.
 
-mod schema;
+pub(crate) mod schema;
 mod service;
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};

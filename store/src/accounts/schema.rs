@@ -3,7 +3,7 @@
 use crate::database::Schema;
 
 /// The accounts' file.
-pub(super) const ACCOUNTS: Schema = Schema {
+pub(crate) const ACCOUNTS: Schema = Schema {
     name: "accounts",
     // "RLac"
     application_id: 0x524c_6163,

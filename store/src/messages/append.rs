@@ -3,7 +3,7 @@
 //! Owns the statements of the hot path. An error here means that the whole transaction goes.
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
-use wire::{MessageId, Seq};
+use wire::{ConversationId, MessageId, Seq};
 
 use super::backlog::Key;
 use super::heads::Head;
@@ -97,7 +97,7 @@ impl<'a> Append<'a> {
                 return self.again(record, numbers, &first);
             }
         }
-        let head = self.head(record, numbers)?;
+        let head = self.head(record.conversation, numbers)?;
         self.write(record, head, head.seq + 1)?;
         self.memory.backlog.add_number(number, self.last_row());
         Ok(Ok(fresh(record, head.seq + 1)))
@@ -110,7 +110,7 @@ impl<'a> Append<'a> {
         numbers: (i64, i64),
         seq: i64,
     ) -> rusqlite::Result<Outcome> {
-        let head = self.head(record, numbers)?;
+        let head = self.head(record.conversation, numbers)?;
         // Beyond the last place nothing can be.
         let there = if seq > head.seq { None } else { self.row_at((head.row, seq))? };
         if let Some(row) = there {
@@ -141,7 +141,7 @@ impl<'a> Append<'a> {
         numbers: (i64, i64),
         first: &Known,
     ) -> rusqlite::Result<Outcome> {
-        let conversation = self.find(record, numbers)?;
+        let conversation = self.find(record.conversation, numbers)?;
         let is_same =
             first.is_same_body && conversation.is_some_and(|head| head.row == first.conversation);
         Ok(if is_same { Ok(first.appended) } else { Err(RecordFault::Conflict) })
@@ -160,7 +160,7 @@ impl<'a> Append<'a> {
     }
 
     /// The row at a place.
-    fn row_at(&mut self, place: Key) -> rusqlite::Result<Option<i64>> {
+    pub(super) fn row_at(&mut self, place: Key) -> rusqlite::Result<Option<i64>> {
         match self.memory.backlog.at_place(place) {
             Some(row) => Ok(Some(row)),
             None => self.place.query_row(place, |row| row.get(0)).optional(),
@@ -168,17 +168,26 @@ impl<'a> Append<'a> {
     }
 
     /// The conversation's head; the conversation is made if it is new.
-    fn head(&mut self, record: &Record<'_>, numbers: (i64, i64)) -> rusqlite::Result<Head> {
-        if let Some(head) = self.find(record, numbers)? {
+    pub(super) fn head(
+        &mut self,
+        conversation: ConversationId,
+        numbers: (i64, i64),
+    ) -> rusqlite::Result<Head> {
+        if let Some(head) = self.find(conversation, numbers)? {
             return Ok(head);
         }
         let head = Head { row: self.add_conversation.insert(numbers)?, seq: 0 };
-        self.memory.heads.set(record.conversation, head);
+        self.memory.heads.set(conversation, head);
         Ok(head)
     }
 
-    fn find(&mut self, record: &Record<'_>, numbers: (i64, i64)) -> rusqlite::Result<Option<Head>> {
-        if let Some(head) = self.memory.heads.get(record.conversation) {
+    /// The conversation's head, if there is such a conversation.
+    pub(super) fn find(
+        &mut self,
+        conversation: ConversationId,
+        numbers: (i64, i64),
+    ) -> rusqlite::Result<Option<Head>> {
+        if let Some(head) = self.memory.heads.get(conversation) {
             return Ok(Some(head));
         }
         let indexed = self
@@ -190,7 +199,7 @@ impl<'a> Append<'a> {
             Head { row, seq }
         });
         if let Some(head) = head {
-            self.memory.heads.set(record.conversation, head);
+            self.memory.heads.set(conversation, head);
         }
         Ok(head)
     }

@@ -7,6 +7,7 @@ mod append;
 mod backlog;
 mod heads;
 mod ids;
+mod ledger;
 mod reader;
 mod schema;
 mod senders;
@@ -16,7 +17,7 @@ use wire::{ClientMessageId, ConversationId, MessageId, Seq, UserId};
 
 pub use ids::draw_id_blocks;
 pub use reader::Reader;
-pub use writer::Writer;
+pub use writer::{Worked, Writer};
 
 /// A message to be appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,10 +9,12 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use wire::{ConversationId, MessageId, Seq, UserId};
 
 use super::backlog::{Key, counter, last_seq};
+use super::ledger::ReadLedger;
 use super::{ConversationPage, Message, Page, numbers};
 use crate::database::{Link, Options};
 use crate::error::Result;
 use crate::limits;
+use crate::services::{Ask, Served, list, may_enter};
 
 /// Reads messages.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub struct Reader {
 
 /// The places of messages that the index may not have yet.
 #[derive(Debug, Default)]
-struct Recent {
+pub(super) struct Recent {
     places: BTreeMap<Key, i64>,
     /// The last message whose place, and that of all before it, the index has.
     indexed: i64,
@@ -52,7 +54,7 @@ impl Recent {
     }
 
     /// The first places of a conversation beyond a seq, with their rows: at most `limit`, in order.
-    fn beyond(
+    pub(super) fn beyond(
         &self,
         sql: &Connection,
         conversation: i64,
@@ -147,15 +149,27 @@ impl Reader {
     /// # Errors
     /// As [`Error`](crate::Error) says.
     pub fn head(&mut self, conversation: ConversationId) -> Result<Seq> {
-        let Some(numbers) = numbers(conversation) else { return Ok(Seq(0)) };
+        self.read(|sql, recent| head_of(sql, recent, conversation))
+    }
+
+    /// The last `seq` of a conversation for somebody who wishes to enter it: `None` if that is a group of others.
+    ///
+    /// # Errors
+    /// As [`Error`](crate::Error) says.
+    pub fn head_for(&mut self, conversation: ConversationId, user: UserId) -> Result<Option<Seq>> {
         self.read(|sql, recent| {
-            let Some(conversation) = row_of(sql, numbers)? else { return Ok(Seq(0)) };
-            let indexed: Option<i64> = sql
-                .prepare_cached("SELECT max(seq) FROM places WHERE conversation = ?1")?
-                .query_row([conversation], |row| row.get(0))?;
-            let seq = indexed.unwrap_or(0).max(last_seq(&recent.places, conversation));
-            Ok(Seq(seq.cast_unsigned()))
+            let mut ledger = ReadLedger { sql, recent };
+            let may_enter = may_enter(&mut ledger, conversation, user)?;
+            if may_enter { head_of(sql, recent, conversation).map(Some) } else { Ok(None) }
         })
+    }
+
+    /// Serves a question that changes nothing.
+    ///
+    /// # Errors
+    /// As [`Error`](crate::Error) says.
+    pub fn serve(&mut self, ask: &Ask<'_>) -> Result<Served> {
+        self.read(|sql, recent| list(&mut ReadLedger { sql, recent }, ask))
     }
 
     /// A user's private conversations beyond `after` (the zero pair for the first page), by `(first, second)`, at most
@@ -170,27 +184,51 @@ impl Reader {
         limit: u16,
     ) -> Result<ConversationPage> {
         // One more than asked for tells whether there is more.
-        let wanted = usize::from(limit) + 1;
-        let mut heads = Vec::new();
-        let ranges = [(LOWER_PEERS, as_second(user, after)), (HIGHER_PEERS, as_first(user, after))];
-        if let Ok(user) = i64::try_from(user.0) {
-            self.read(|sql, recent| {
-                for (query, peers_from) in ranges {
-                    let Some(peers_from) = peers_from else { continue };
-                    let missing = wanted.saturating_sub(heads.len()).cast_signed() as i64;
-                    let mut statement = sql.prepare_cached(query)?;
-                    let mut rows = statement.query((user, peers_from, missing))?;
-                    while let Some(row) = rows.next()? {
-                        heads.push(head(row, recent)?);
-                    }
-                }
-                Ok(())
-            })?;
-        }
-        let is_complete = heads.len() < wanted;
+        let wanted = i64::from(limit) + 1;
+        let mut heads =
+            self.read(|sql, recent| conversations_of(sql, recent, user, after, wanted))?;
+        let is_complete = heads.len() <= usize::from(limit);
         heads.truncate(usize::from(limit));
         Ok(ConversationPage { heads, is_complete })
     }
+}
+
+/// The last `seq` of a conversation; zero if it has none.
+pub(super) fn head_of(
+    sql: &Connection,
+    recent: &Recent,
+    conversation: ConversationId,
+) -> rusqlite::Result<Seq> {
+    let Some(numbers) = numbers(conversation) else { return Ok(Seq(0)) };
+    let Some(conversation) = row_of(sql, numbers)? else { return Ok(Seq(0)) };
+    let indexed: Option<i64> = sql
+        .prepare_cached("SELECT max(seq) FROM places WHERE conversation = ?1")?
+        .query_row([conversation], |row| row.get(0))?;
+    let seq = indexed.unwrap_or(0).max(last_seq(&recent.places, conversation));
+    Ok(Seq(seq.cast_unsigned()))
+}
+
+/// A user's private conversations beyond `after`, in the order of their numbers, at most `limit`.
+pub(super) fn conversations_of(
+    sql: &Connection,
+    recent: &Recent,
+    user: UserId,
+    after: ConversationId,
+    limit: i64,
+) -> rusqlite::Result<Vec<(ConversationId, Seq)>> {
+    let mut heads = Vec::new();
+    let ranges = [(LOWER_PEERS, as_second(user, after)), (HIGHER_PEERS, as_first(user, after))];
+    let Ok(user) = i64::try_from(user.0) else { return Ok(heads) };
+    for (query, peers_from) in ranges {
+        let Some(peers_from) = peers_from else { continue };
+        let missing = limit - heads.len().cast_signed() as i64;
+        let mut statement = sql.prepare_cached(query)?;
+        let mut rows = statement.query((user, peers_from, missing))?;
+        while let Some(row) = rows.next()? {
+            heads.push(head(row, recent)?);
+        }
+    }
+    Ok(heads)
 }
 
 /// Conversations in which the user is the higher number: they come first in the order of `(first, second)`.
@@ -222,7 +260,7 @@ fn as_first(user: UserId, after: ConversationId) -> Option<i64> {
 }
 
 /// A conversation's row.
-fn row_of(sql: &Connection, numbers: (i64, i64)) -> rusqlite::Result<Option<i64>> {
+pub(super) fn row_of(sql: &Connection, numbers: (i64, i64)) -> rusqlite::Result<Option<i64>> {
     sql.prepare_cached("SELECT id FROM conversations WHERE first = ?1 AND second = ?2")?
         .query_row(numbers, |row| row.get(0))
         .optional()

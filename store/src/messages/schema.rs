@@ -7,7 +7,7 @@ pub(super) const MESSAGES: Schema = Schema {
     name: "messages",
     // "RLms"
     application_id: 0x524c_6d73,
-    migrations: &[VERSION_1, VERSION_2],
+    migrations: &[VERSION_1, VERSION_2, VERSION_3],
 };
 
 /// Messages lie in the order of their arrival, so that a group commit fills pages one after another; what is found by
@@ -73,4 +73,46 @@ INSERT INTO messages_2 SELECT id, conversation, seq, message_id, sender, client_
 DROP TABLE messages;
 ALTER TABLE messages_2 RENAME TO messages;
 INSERT INTO counters SELECT 'indexed', coalesce(max(id), 0) FROM messages;
+";
+
+/// What people know of each other, and what they have read. It lies beside the messages so that one transaction can write
+/// both. Users are numbers of the accounts' file, which is attached for reading. A group's row is its room's number, less
+/// where groups begin.
+const VERSION_3: &str = "
+CREATE TABLE friend_requests (
+    to_user   INTEGER NOT NULL,
+    from_user INTEGER NOT NULL,
+    alias     TEXT NOT NULL,
+    note      TEXT NOT NULL,
+    unix_ms   INTEGER NOT NULL,
+    PRIMARY KEY (to_user, from_user)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX friend_requests_by_asker ON friend_requests (from_user);
+CREATE TABLE friends (
+    user_id INTEGER NOT NULL,
+    friend  INTEGER NOT NULL,
+    alias   TEXT NOT NULL,
+    unix_ms INTEGER NOT NULL,
+    PRIMARY KEY (user_id, friend)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE chat_groups (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    name    TEXT NOT NULL,
+    unix_ms INTEGER NOT NULL
+) STRICT;
+CREATE TABLE group_members (
+    group_id INTEGER NOT NULL REFERENCES chat_groups (id),
+    user_id  INTEGER NOT NULL,
+    role     INTEGER NOT NULL,
+    unix_ms  INTEGER NOT NULL,
+    PRIMARY KEY (group_id, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX group_members_by_user ON group_members (user_id, group_id);
+CREATE TABLE read_cursors (
+    conversation_1 INTEGER NOT NULL,
+    conversation_2 INTEGER NOT NULL,
+    user_id        INTEGER NOT NULL,
+    seq            INTEGER NOT NULL,
+    PRIMARY KEY (conversation_1, conversation_2, user_id)
+) STRICT, WITHOUT ROWID;
 ";

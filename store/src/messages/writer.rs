@@ -8,16 +8,22 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::append::Append;
 use super::backlog::Backlog;
 use super::heads::Heads;
+use super::ledger::{Profiles, WriteLedger};
 use super::senders::Senders;
 use super::{Appended, Record, RecordFault, ids, schema};
 use crate::database::{Link, Options};
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::services::{Ask, Served, change};
+
+/// What became of a batch: of each record, and of each question.
+pub type Worked = (Vec<std::result::Result<Appended, RecordFault>>, Vec<Served>);
 
 /// Appends messages. There should be one per file; a second one is safe, and slower.
 #[derive(Debug)]
 pub struct Writer {
     link: Link,
+    profiles: Profiles,
     memory: Memory,
     /// Messages that are indexed together.
     piece_messages: usize,
@@ -43,7 +49,8 @@ impl Writer {
     pub fn open(options: &Options) -> Result<Self> {
         let link = Link::write(options, schema::MESSAGES)?;
         let piece_messages = options.piece_messages.max(1);
-        Ok(Self { link, memory: Memory::default(), piece_messages })
+        let profiles = Profiles::new(options);
+        Ok(Self { link, profiles, memory: Memory::default(), piece_messages })
     }
 
     /// Appends all records in one transaction, in their order, and gives one result for each. When this returns, every
@@ -60,9 +67,19 @@ impl Writer {
         &mut self,
         records: &[Record<'_>],
     ) -> Result<Vec<std::result::Result<Appended, RecordFault>>> {
-        let Self { link, memory, piece_messages } = self;
-        let Some(now) = records.iter().map(|record| record.unix_ms).min() else {
-            return Ok(Vec::new());
+        self.work(records, &[]).map(|(appended, _)| appended)
+    }
+
+    /// As [`Self::append_batch`], and serves what is asked, behind all records, in the same transaction. Gives one result
+    /// for each record, and one for each question.
+    ///
+    /// # Errors
+    /// As [`Self::append_batch`]; nothing that was asked has happened then either.
+    pub fn work(&mut self, records: &[Record<'_>], asks: &[Ask<'_>]) -> Result<Worked> {
+        let Self { link, profiles, memory, piece_messages } = self;
+        let times = records.iter().map(|record| record.unix_ms);
+        let Some(now) = times.chain(asks.iter().map(|ask| ask.unix_ms)).min() else {
+            return Ok((Vec::new(), Vec::new()));
         };
         // By the batch's lowest time, so that one clock that runs ahead forgets nothing early.
         let expired_ms = now.saturating_sub(limits::RETRY_KEPT_MS);
@@ -75,14 +92,17 @@ impl Writer {
             let mut append = Append::new(&transaction, memory, expired_ms)?;
             let results =
                 records.iter().map(|record| append.record(record)).collect::<rusqlite::Result<_>>();
-            drop(append);
             let results = results?;
+            let mut ledger = WriteLedger { sql: &transaction, append, profiles };
+            let served =
+                asks.iter().map(|ask| change(&mut ledger, ask)).collect::<rusqlite::Result<_>>()?;
+            drop(ledger);
             let Memory { backlog, senders, next_row, .. } = &mut *memory;
             let count = records.len();
             backlog.work(&transaction, senders, count, *next_row - 1, *piece_messages)?;
             backlog.forget(&transaction, expired_ms, count, *piece_messages)?;
             transaction.commit()?;
-            Ok(results)
+            Ok((results, served))
         });
         if result.is_err() && is_begun {
             self.memory = Memory::default();

@@ -13,9 +13,9 @@ pub(crate) const CORRELATION: u64 = 0x0102_0304_0506_0708;
 pub(crate) struct Golden {
     pub(crate) message: Message<'static>,
     /// What it is, and its bytes in hex, behind the header.
-    fields: &'static [(&'static str, &'static str)],
+    pub(crate) fields: &'static [(&'static str, &'static str)],
     /// The four bytes of the payload length.
-    payload_len: &'static str,
+    pub(crate) payload_len: &'static str,
     /// The values, as the Python program prints them.
     pub(crate) line: &'static str,
 }
@@ -327,5 +327,6 @@ fn session_events() -> Vec<Golden> {
 pub(crate) fn all() -> Vec<Golden> {
     let mut all = commands();
     all.extend(events());
+    all.extend(crate::service_cases::all());
     all
 }

@@ -6,6 +6,7 @@
 
 mod cases;
 mod mutations;
+mod service_cases;
 
 use std::io::Write as _;
 use std::process::{Command as Process, Stdio};

@@ -2,8 +2,8 @@
 
 use wire::{
     ClientMessageId, CloseReason, Command, ConversationId, ConversationsQuery, Event, FrameView,
-    JoinRoom, LeaveRoom, Login, Message, MessageId, Pull, Reject, RoomId, SendRoom, SendText, Seq,
-    UserId, split_frame,
+    JoinRoom, Kind, LeaveRoom, Login, Message, MessageId, News, Pull, Reject, RoomId, SendRoom,
+    SendText, Seq, UserId, split_frame,
 };
 
 /// An event, owned.
@@ -20,11 +20,19 @@ pub enum Seen {
     Goodbye { reason: CloseReason, after_ms: u32 },
     Head { conversation: ConversationId, head: u64 },
     HeadsEnd { is_complete: bool },
+    News(Kind),
+    Done { correlation: u64 },
+    Signal { from: UserId, body: Vec<u8> },
 }
 
 impl Seen {
-    fn of(event: Event<'_>) -> Self {
+    fn of(correlation: u64, event: Event<'_>) -> Self {
         match event {
+            Event::News(news) => match news.read().expect("valid news") {
+                News::Done(_) => Self::Done { correlation },
+                News::CallSignal(e) => Self::Signal { from: e.from, body: e.body.to_vec() },
+                other => Self::News(other.kind()),
+            },
             Event::Welcome(e) => Self::Welcome { user: e.user, previous_close: e.previous_close },
             Event::Acked(e) => Self::Acked {
                 conversation: e.conversation,
@@ -127,7 +135,7 @@ impl Peer {
         while let Some((frame, after)) = split_frame(rest).expect("the node sends whole frames") {
             let view = FrameView::parse(frame).expect("the node sends valid frames");
             let Message::Event(event) = view.message() else { panic!("a node sends events") };
-            self.seen.push(Seen::of(event));
+            self.seen.push(Seen::of(view.correlation(), event));
             rest = after;
         }
         self.incoming = rest.to_vec();

@@ -2,8 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use chat::{Append, StoreBatch, StoreFault, StoreOutcome, StoreRequest, Stored, StoredMessage};
-use wire::{ConversationId, MessageId, Seq, ShardId};
+use chat::{
+    Append, Serve, Served, StoreBatch, StoreFault, StoreOutcome, StoreRequest, Stored,
+    StoredMessage,
+};
+use wire::{Command, ConversationId, FrameView, Message, MessageId, Reject, Seq, ShardId};
+
+/// What a service was asked: by whom, when its ids, and the kind of it.
+pub type Asked = (Serve, wire::Kind);
 
 /// How it behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +28,12 @@ pub struct FakeStore {
     queue: VecDeque<(ShardId, StoreBatch)>,
     pub messages: HashMap<ConversationId, BTreeMap<u64, StoredMessage>>,
     retries: HashMap<(u64, u64), (ConversationId, Seq, MessageId, u64, Vec<u8>)>,
+    /// What services were asked, in order.
+    pub asked: Vec<Asked>,
+    /// What the next services answer; a bare `Done` behind these.
+    pub answers: VecDeque<Result<Served, Reject>>,
+    /// Whoever is in no group may enter none.
+    pub strangers: Vec<wire::UserId>,
 }
 
 impl Default for FakeStore {
@@ -31,8 +43,24 @@ impl Default for FakeStore {
             queue: VecDeque::new(),
             messages: HashMap::new(),
             retries: HashMap::new(),
+            asked: Vec::new(),
+            answers: VecDeque::new(),
+            strangers: Vec::new(),
         }
     }
+}
+
+/// One piece of news as a frame.
+pub fn news<'a>(correlation: u64, news: impl Into<wire::News<'a>>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    assert!(news.into().append_to(correlation, &mut bytes));
+    bytes
+}
+
+/// The end of an answer.
+pub fn done(correlation: u64) -> Vec<u8> {
+    let done = wire::Done { next: ConversationId::default(), is_complete: 1 };
+    news(correlation, done)
 }
 
 impl FakeStore {
@@ -79,7 +107,26 @@ impl FakeStore {
             }
             StoreRequest::Head(head) => {
                 let seq = self.head(head.conversation);
-                StoreOutcome { ticket: head.ticket, result: Ok(Stored::Head(seq)) }
+                let is_group = head.conversation.as_room().is_some_and(wire::RoomId::is_group);
+                let is_stranger = head.for_user.is_some_and(|user| self.strangers.contains(&user));
+                let result = if is_group && is_stranger {
+                    Err(StoreFault::Rejected(Reject::NotMember))
+                } else {
+                    Ok(Stored::Head(seq))
+                };
+                StoreOutcome { ticket: head.ticket, result }
+            }
+            StoreRequest::Serve(serve) => {
+                let view = FrameView::parse(batch.frame(serve)).expect("a frame that was checked");
+                let Message::Command(Command::Service(service)) = view.message() else {
+                    panic!("a service, not {:?}", view.message())
+                };
+                assert_eq!(serve.is_write, service.kind().is_change());
+                self.asked.push((serve.clone(), service.kind()));
+                let bare = Served { frames: done(view.correlation()), ..Served::default() };
+                let answer = self.answers.pop_front().unwrap_or(Ok(bare));
+                let result = answer.map(Stored::Served).map_err(StoreFault::Rejected);
+                StoreOutcome { ticket: serve.ticket, result }
             }
             StoreRequest::Conversations(page) => {
                 let mut heads: Vec<(ConversationId, Seq)> = self

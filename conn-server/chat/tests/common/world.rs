@@ -224,6 +224,15 @@ impl World {
         link
     }
 
+    /// A user's sessions of an epoch below this one are over.
+    pub fn end_sessions(&mut self, user: u64, epoch: u64) {
+        for index in 0..self.places.len() {
+            let place = &mut self.places[index];
+            place.shard.handle_end_sessions(self.now, UserId(user), Epoch(epoch), &mut place.fx);
+            self.drain_lanes(index);
+        }
+    }
+
     /// The peer's socket breaks.
     pub fn reset(&mut self, link: usize) {
         let Link { shard, key, .. } = self.links[link];

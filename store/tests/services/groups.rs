@@ -1,0 +1,180 @@
+//! Groups: who may do what, as each role, and what the others hear.
+
+use store::Answer;
+use wire::{
+    AddMember, ConversationId, CreateGroup, Members, News, Reject, RemoveMember, Role, RoomId, Seq,
+    Service, SetRole, UserId,
+};
+
+use crate::shop::{Heard, Shop, end, events, told, told_room};
+
+const fn add(group: RoomId, user: UserId, role: Role) -> Service<'static> {
+    Service::AddMember(AddMember { group, user, role: role.code() })
+}
+
+const fn remove(group: RoomId, user: UserId) -> Service<'static> {
+    Service::RemoveMember(RemoveMember { group, user })
+}
+
+const fn set(group: RoomId, user: UserId, role: Role) -> Service<'static> {
+    Service::SetRole(SetRole { group, user, role: role.code() })
+}
+
+fn members(shop: &mut Shop, asker: UserId, group: RoomId) -> Vec<(UserId, u8)> {
+    let page = Members { group, after: UserId(0), limit: 256 };
+    listed(&shop.granted(asker, Service::Members(page)))
+}
+
+fn listed(answer: &Answer) -> Vec<(UserId, u8)> {
+    let member = |event| match event {
+        Heard::News(News::Member(member)) => Some((member.user, member.role)),
+        _ => None,
+    };
+    events(&answer.frames).filter_map(member).collect()
+}
+
+#[test]
+fn a_group_is_made_filled_and_emptied() {
+    let (mut shop, [alice, bob, carol]) = Shop::with(["alice", "bob", "carol"]);
+    let group = shop.group(alice, "friends");
+    assert!(group.is_group());
+    let added = shop.granted(alice, add(group, bob, Role::Admin));
+    for heard in [told(&added, bob), told_room(&added, group)] {
+        let [Heard::News(News::MemberChanged(changed))] = heard[..] else { panic!("{heard:?}") };
+        assert_eq!((changed.user, changed.by, changed.is_member), (bob, alice, 1));
+        assert_eq!((changed.role, changed.name), (Role::Admin.code(), &b"friends"[..]));
+    }
+    shop.granted(bob, add(group, carol, Role::User));
+    assert_eq!(members(&mut shop, carol, group), [(alice, 2), (bob, 1), (carol, 0)]);
+    assert_eq!(shop.refused(bob, add(group, carol, Role::User)), Reject::Exists);
+    let removed = shop.granted(bob, remove(group, carol));
+    assert_eq!(removed.evicted, [(group, carol)], "her sessions leave the room");
+    assert_eq!(told(&removed, carol).len(), 1);
+    let page = Service::Members(Members { group, after: UserId(0), limit: 10 });
+    assert_eq!(shop.refused(carol, page), Reject::NotMember);
+    shop.granted(bob, remove(group, bob));
+    shop.granted(alice, remove(group, alice));
+    assert_eq!(shop.refused(alice, page), Reject::NotMember, "nobody is left");
+    assert!(!shop.dump().contains("chat_groups"), "the group is gone");
+    assert_ne!(shop.group(alice, "another"), group, "and its number is not given again");
+}
+
+/// What each role may do to a member of each role: `None` stands for a stranger.
+#[test]
+fn roles_decide() {
+    use Role::{Admin, Creator, User};
+    let (mut shop, users) = Shop::with(["c", "a1", "a2", "u1", "u2", "s1", "s2"]);
+    let [creator, admin, admin_2, user, user_2, stranger, stranger_2] = users.map(|user| user);
+    let group = shop.group(creator, "work");
+    for (who, role) in [(admin, Admin), (admin_2, Admin), (user, User), (user_2, User)] {
+        shop.granted(creator, add(group, who, role));
+    }
+    // Whoever acts is a stranger: nothing is done, whatever it is.
+    let cases: &[(UserId, Service<'_>, Reject)] = &[
+        (stranger, add(group, stranger_2, User), Reject::NotMember),
+        (stranger, add(group, stranger, User), Reject::NotMember),
+        (stranger, remove(group, user), Reject::NotMember),
+        (stranger, remove(group, stranger), Reject::NotMember),
+        (stranger, set(group, user, Admin), Reject::NotMember),
+        (user, add(group, stranger, User), Reject::Forbidden),
+        (user, remove(group, user_2), Reject::Forbidden),
+        (user, remove(group, admin), Reject::Forbidden),
+        (user, set(group, user_2, Admin), Reject::Forbidden),
+        (user, set(group, user, Admin), Reject::Forbidden),
+        (admin, add(group, stranger, Admin), Reject::Forbidden),
+        (admin, add(group, stranger, Creator), Reject::Invalid),
+        (admin, remove(group, admin_2), Reject::Forbidden),
+        (admin, remove(group, creator), Reject::Forbidden),
+        (admin, remove(group, stranger), Reject::NotFound),
+        (admin, set(group, user, Admin), Reject::Forbidden),
+        (admin, set(group, admin, Creator), Reject::Forbidden),
+        (creator, add(group, stranger, Creator), Reject::Invalid),
+        (creator, add(group, UserId(999), User), Reject::NotFound),
+        (creator, set(group, creator, User), Reject::Forbidden),
+        (creator, set(group, stranger, Admin), Reject::NotFound),
+        (creator, remove(group, creator), Reject::Forbidden),
+    ];
+    let before = shop.dump();
+    for (who, service, reject) in cases {
+        assert_eq!(shop.refused(*who, *service), *reject, "{who:?} {service:?}");
+    }
+    assert_eq!(shop.dump(), before, "what is refused changes nothing");
+    shop.granted(admin, add(group, stranger, User));
+    shop.granted(admin, remove(group, stranger));
+    shop.granted(creator, set(group, user, Admin));
+    shop.granted(user, remove(group, user_2));
+    shop.granted(creator, set(group, user, User));
+    assert_eq!(shop.refused(user, remove(group, admin)), Reject::Forbidden);
+    shop.granted(user, remove(group, user));
+}
+
+#[test]
+fn there_is_always_one_creator() {
+    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+    let group = shop.group(alice, "friends");
+    shop.granted(alice, add(group, bob, Role::User));
+    let answer = shop.granted(alice, set(group, bob, Role::Creator));
+    assert_eq!(told_room(&answer, group).len(), 2, "both roles are told");
+    assert_eq!(members(&mut shop, bob, group), [(alice, 1), (bob, 2)]);
+    shop.granted(alice, remove(group, alice));
+    assert_eq!(members(&mut shop, bob, group), [(bob, 2)]);
+    shop.granted(bob, remove(group, bob));
+}
+
+#[test]
+fn only_members_may_enter() {
+    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+    let group = shop.group(alice, "friends");
+    let conversation = ConversationId::room(group);
+    shop.say(alice, conversation, "hi");
+    assert_eq!(shop.reader.head_for(conversation, alice).expect("a head"), Some(Seq(1)));
+    assert_eq!(shop.reader.head_for(conversation, bob).expect("an answer"), None);
+    shop.granted(alice, add(group, bob, Role::User));
+    assert_eq!(shop.reader.head_for(conversation, bob).expect("a head"), Some(Seq(1)));
+    let unknown = ConversationId::room(RoomId(wire::GROUPS_FROM + 5));
+    assert_eq!(shop.reader.head_for(unknown, bob).expect("an answer"), None);
+    let beyond = ConversationId::room(RoomId(u64::MAX));
+    assert_eq!(shop.reader.head_for(beyond, bob).expect("an answer"), None);
+    let open = ConversationId::room(RoomId(4));
+    assert_eq!(shop.reader.head_for(open, bob).expect("a head"), Some(Seq(0)));
+}
+
+#[test]
+fn groups_are_bounded_and_named() {
+    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+    for name in [&b""[..], b" ", b"two\nlines"] {
+        let create = Service::CreateGroup(CreateGroup { name });
+        assert_eq!(shop.refused(alice, create), Reject::Invalid);
+    }
+    let create = Service::CreateGroup(CreateGroup { name: b"a group" });
+    assert_eq!(shop.refused(UserId(99), create), Reject::NotFound, "no account");
+    for _ in 0..store::limits::GROUPS_PER_USER_MAX {
+        shop.granted(alice, create);
+    }
+    assert_eq!(shop.refused(alice, create), Reject::TooMany);
+    let group = shop.group(bob, "bob's");
+    assert_eq!(shop.refused(bob, add(group, alice, Role::User)), Reject::TooMany);
+}
+
+#[test]
+fn members_come_by_page() {
+    let (mut shop, [alice]) = Shop::with(["alice"]);
+    let group = shop.group(alice, "many");
+    let mut expected = vec![alice];
+    for number in 0..20 {
+        let user = shop.register(&format!("user{number}"));
+        shop.granted(alice, add(group, user, Role::User));
+        expected.push(user);
+    }
+    let (mut seen, mut after) = (Vec::new(), UserId(0));
+    loop {
+        let page = Service::Members(Members { group, after, limit: 8 });
+        let answer = shop.granted(alice, page);
+        seen.extend(listed(&answer).into_iter().map(|(user, _)| user));
+        after = UserId(end(&answer).next.first);
+        if end(&answer).is_complete == 1 {
+            break;
+        }
+    }
+    assert_eq!(seen, expected);
+}

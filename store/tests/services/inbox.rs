@@ -1,0 +1,178 @@
+//! Conversations: what is unread, cursors, and messages taken back.
+
+use store::Answer;
+use wire::{
+    AddMember, ConversationId, Inbox, InboxItem, MarkRead, News, OpenPrivate, Reject, RemoveMember,
+    Revoke, RoomId, Seq, Service, UserId,
+};
+
+use crate::shop::{Heard, REVOKE_WINDOW_MS, Shop, end, events, told, told_room};
+
+fn items(answer: &Answer) -> Vec<InboxItem<'_>> {
+    let item = |event| match event {
+        Heard::News(News::InboxItem(item)) => Some(item),
+        _ => None,
+    };
+    events(&answer.frames).filter_map(item).collect()
+}
+
+const ALL: Service<'_> =
+    Service::Inbox(Inbox { after: ConversationId { first: 0, second: 0 }, limit: 256 });
+
+const fn mark(conversation: ConversationId, seq: u64) -> Service<'static> {
+    Service::MarkRead(MarkRead { conversation, seq: Seq(seq) })
+}
+
+const fn revoke(conversation: ConversationId, seq: u64) -> Service<'static> {
+    Service::Revoke(Revoke { conversation, seq: Seq(seq) })
+}
+
+#[test]
+fn the_same_pair_has_the_same_conversation() {
+    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+    let open = |with| Service::OpenPrivate(OpenPrivate { with });
+    let first = shop.granted(alice, open(bob));
+    let conversation = ConversationId::private(alice, bob);
+    assert_eq!((items(&first)[0].conversation, items(&first)[0].name), (conversation, &b"bob"[..]));
+    let second = shop.granted(bob, open(alice));
+    assert_eq!(
+        (items(&second)[0].conversation, items(&second)[0].name),
+        (conversation, &b"alice"[..])
+    );
+    assert_eq!(items(&shop.granted(alice, ALL)).len(), 1, "listed before anything was said");
+    assert_eq!(shop.refused(alice, open(UserId(99))), Reject::NotFound);
+    let notes = shop.granted(alice, open(alice));
+    assert_eq!(items(&notes)[0].conversation, ConversationId::private(alice, alice));
+}
+
+#[test]
+fn an_inbox_knows_what_is_unread() {
+    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+    let conversation = ConversationId::private(alice, bob);
+    for number in 0..5 {
+        shop.say(bob, conversation, &format!("{number}"));
+    }
+    shop.say(alice, conversation, "an answer");
+    let before = shop.granted(alice, ALL);
+    let item = items(&before)[0];
+    assert_eq!((item.head.0, item.read.0, item.peer_read.0, item.unread), (6, 0, 0, 5));
+    let read = shop.granted(alice, mark(conversation, 3));
+    assert!(matches!(
+        told(&read, bob)[..],
+        [Heard::News(News::ReadUpTo(up))] if (up.user, up.seq.0) == (alice, 3)
+    ));
+    let after = shop.granted(alice, ALL);
+    assert_eq!((items(&after)[0].read.0, items(&after)[0].unread), (3, 2));
+    let of_bob = shop.granted(bob, ALL);
+    assert_eq!((items(&of_bob)[0].peer_read.0, items(&of_bob)[0].unread), (3, 1));
+}
+
+#[test]
+fn a_cursor_never_goes_back_nor_beyond() {
+    let (mut shop, [alice, bob, eve]) = Shop::with(["alice", "bob", "eve"]);
+    let conversation = ConversationId::private(alice, bob);
+    for _ in 0..4 {
+        shop.say(bob, conversation, "hi");
+    }
+    shop.granted(alice, mark(conversation, 4));
+    let back = shop.granted(alice, mark(conversation, 2));
+    assert!(back.tells.is_empty());
+    let before = shop.dump();
+    assert_eq!(shop.refused(alice, mark(conversation, 5)), Reject::Invalid);
+    assert_eq!(shop.refused(eve, mark(conversation, 1)), Reject::NotMember);
+    let room = ConversationId::room(RoomId(3));
+    assert_eq!(
+        shop.refused(alice, mark(room, 1)),
+        Reject::NotMember,
+        "an open room has no members"
+    );
+    assert_eq!(shop.dump(), before);
+    assert_eq!(items(&shop.granted(alice, ALL))[0].read.0, 4);
+}
+
+#[test]
+fn many_unread_are_many() {
+    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+    let conversation = ConversationId::private(alice, bob);
+    for _ in 0..130 {
+        shop.say(bob, conversation, "hi");
+    }
+    assert_eq!(items(&shop.granted(alice, ALL))[0].unread, wire::limits::UNREAD_MAX);
+}
+
+#[test]
+fn an_inbox_comes_by_page_groups_last() {
+    let (mut shop, [alice]) = Shop::with(["alice"]);
+    let mut expected = Vec::new();
+    for number in 0..9 {
+        let other = shop.register(&format!("user{number}"));
+        let conversation = ConversationId::private(alice, other);
+        shop.say(other, conversation, "hi");
+        expected.push(conversation);
+    }
+    for number in 0..5 {
+        let group = shop.group(alice, &format!("group {number}"));
+        expected.push(ConversationId::room(group));
+    }
+    for limit in [1, 4, 9, 10, 14, 256] {
+        let (mut seen, mut after) = (Vec::new(), ConversationId::default());
+        loop {
+            let answer = shop.granted(alice, Service::Inbox(Inbox { after, limit }));
+            let page = items(&answer);
+            assert!(page.len() <= usize::from(limit.min(store::limits::INBOX_ITEMS_MAX)));
+            seen.extend(page.iter().map(|item| item.conversation));
+            let end = end(&answer);
+            after = end.next;
+            if end.is_complete == 1 {
+                break;
+            }
+        }
+        assert_eq!(seen, expected, "pages of {limit}");
+    }
+}
+
+#[test]
+fn whoever_said_it_may_take_it_back_for_a_while() {
+    let (mut shop, [alice, bob, eve]) = Shop::with(["alice", "bob", "eve"]);
+    let conversation = ConversationId::private(alice, bob);
+    let first = shop.say(alice, conversation, "oops").0;
+    let second = shop.say(alice, conversation, "stays").0;
+    assert_eq!(shop.refused(bob, revoke(conversation, first)), Reject::Forbidden);
+    assert_eq!(shop.refused(eve, revoke(conversation, first)), Reject::NotMember);
+    assert_eq!(shop.refused(alice, revoke(conversation, 9)), Reject::NotFound);
+    shop.now_ms += REVOKE_WINDOW_MS;
+    let answer = shop.granted(alice, revoke(conversation, first));
+    assert!(matches!(
+        told(&answer, bob)[..],
+        [Heard::News(News::Revoked(gone))] if (gone.seq.0, gone.by) == (first, alice)
+    ));
+    assert_eq!(shop.texts(conversation)[0].2, "", "its text is gone");
+    assert!(shop.granted(alice, revoke(conversation, first)).tells.is_empty(), "once");
+    shop.now_ms += 1;
+    assert_eq!(shop.refused(alice, revoke(conversation, second)), Reject::TooLate);
+    assert_eq!(shop.texts(conversation)[1].2, "stays");
+}
+
+#[test]
+fn in_rooms_and_groups_it_is_told_to_all() {
+    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+    let room = RoomId(5);
+    let open = ConversationId::room(room);
+    let seq = shop.say(alice, open, "oops").0;
+    assert_eq!(shop.refused(bob, revoke(open, seq)), Reject::Forbidden);
+    assert_eq!(told_room(&shop.granted(alice, revoke(open, seq)), room).len(), 1);
+
+    let group = shop.group(alice, "friends");
+    let add = AddMember { group, user: bob, role: 0 };
+    shop.granted(alice, Service::AddMember(add));
+    let conversation = ConversationId::room(group);
+    let seq = shop.say(bob, conversation, "oops").0;
+    assert_eq!(
+        shop.refused(alice, revoke(conversation, seq)),
+        Reject::Forbidden,
+        "not even the creator"
+    );
+    let remove = Service::RemoveMember(RemoveMember { group, user: bob });
+    shop.granted(alice, remove);
+    assert_eq!(shop.refused(bob, revoke(conversation, seq)), Reject::NotMember, "he has left");
+}

@@ -1,0 +1,124 @@
+//! Profiles, and users by name.
+
+use store::Answer;
+use wire::{
+    FindUsers, GetProfile, News, Profile, Reject, RequestFriend, Service, SetProfile, UserId,
+};
+
+use crate::shop::{Heard, Shop, end, events};
+
+fn profiles(answer: &Answer) -> Vec<Profile<'_>> {
+    let profile = |event| match event {
+        Heard::News(News::Profile(profile)) => Some(profile),
+        _ => None,
+    };
+    events(&answer.frames).filter_map(profile).collect()
+}
+
+fn names(answer: &Answer) -> Vec<String> {
+    let name = |profile: &Profile<'_>| String::from_utf8_lossy(profile.username).into_owned();
+    profiles(answer).iter().map(name).collect()
+}
+
+const fn find(username: &[u8], is_exact: u8, after: UserId, limit: u16) -> Service<'_> {
+    Service::FindUsers(FindUsers { after, limit, is_exact, username })
+}
+
+#[test]
+fn a_profile_is_written_by_its_user_and_read_by_all() {
+    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+    let set = SetProfile {
+        sex: 2,
+        nickname: "Алиса".as_bytes(),
+        description: b"line\nline",
+        avatar: b"a.png",
+    };
+    shop.granted(alice, Service::SetProfile(set));
+    for (asker, user) in [(alice, UserId(0)), (alice, alice), (bob, alice)] {
+        let answer = shop.granted(asker, Service::GetProfile(GetProfile { user }));
+        let [profile] = profiles(&answer)[..] else { panic!("one profile") };
+        assert_eq!((profile.user, profile.sex, profile.username), (alice, 2, &b"alice"[..]));
+        assert_eq!(profile.nickname, "Алиса".as_bytes());
+        assert_eq!((profile.description, profile.avatar), (&b"line\nline"[..], &b"a.png"[..]));
+    }
+    let unset = shop.granted(bob, Service::GetProfile(GetProfile { user: UserId(0) }));
+    assert_eq!(profiles(&unset)[0].nickname, b"bob", "from the registration");
+    let nobody = Service::GetProfile(GetProfile { user: UserId(77) });
+    assert_eq!(shop.refused(bob, nobody), Reject::NotFound);
+}
+
+#[test]
+fn a_nickname_fits_a_line() {
+    let (mut shop, [alice]) = Shop::with(["alice"]);
+    let before = shop.dump();
+    for nickname in [&b""[..], b"  ", b"a\tb", "x".repeat(51).as_bytes()] {
+        let set = SetProfile { sex: 0, nickname, description: b"", avatar: b"" };
+        assert_eq!(shop.refused(alice, Service::SetProfile(set)), Reject::Invalid);
+    }
+    let set = SetProfile { sex: 0, nickname: b"a", description: b"", avatar: b"" };
+    assert_eq!(shop.refused(UserId(9), Service::SetProfile(set)), Reject::NotFound);
+    assert_eq!(shop.dump(), before);
+}
+
+#[test]
+fn users_are_found_by_name() {
+    let (mut shop, [bob, _, _, _]) = Shop::with(["bob", "Bobby", "alice", "bo-b"]);
+    assert_eq!(names(&shop.granted(bob, find(b"BOB", 1, UserId(0), 10))), ["bob"]);
+    assert_eq!(shop.refused(bob, find(b"bo", 1, UserId(0), 10)), Reject::NotFound);
+    assert_eq!(names(&shop.granted(bob, find(b"bo", 0, UserId(0), 10))), ["bo-b", "bob", "Bobby"]);
+    assert_eq!(names(&shop.granted(bob, find(b"bobb", 0, UserId(0), 10))), ["Bobby"]);
+    assert!(names(&shop.granted(bob, find(b"carol", 0, UserId(0), 10))).is_empty());
+    assert!(names(&shop.granted(bob, find("bö".as_bytes(), 0, UserId(0), 10))).is_empty());
+}
+
+#[test]
+fn signs_of_other_languages_are_letters_here() {
+    let (mut shop, [alice]) = Shop::with(["alice"]);
+    let before = shop.dump();
+    for letters in [&b"' OR 1=1 --"[..], b"%", b"_", b"a%", b"\"; DROP TABLE accounts", b"%n%s%d"] {
+        assert!(names(&shop.granted(alice, find(letters, 0, UserId(0), 10))).is_empty());
+        assert_eq!(shop.refused(alice, find(letters, 1, UserId(0), 10)), Reject::NotFound);
+    }
+    assert_eq!(shop.dump(), before);
+}
+
+#[test]
+fn all_users_are_listed_by_page() {
+    let mut shop = Shop::new();
+    let mut expected: Vec<String> = (0..30).map(|n| format!("user{n:02}")).collect();
+    for name in expected.iter().rev() {
+        shop.register(name);
+    }
+    expected.sort();
+    let (mut seen, mut after) = (Vec::new(), UserId(0));
+    loop {
+        let answer = shop.granted(UserId(1), find(b"", 0, after, 7));
+        seen.extend(names(&answer));
+        let end = end(&answer);
+        after = UserId(end.next.first);
+        if end.is_complete == 1 {
+            break;
+        }
+    }
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_session_begins_with_what_waits() {
+    let (mut shop, [alice, bob, carol]) = Shop::with(["alice", "bob", "carol"]);
+    shop.befriend(alice, bob);
+    shop.granted(
+        carol,
+        Service::RequestFriend(RequestFriend { to: alice, alias: b"", note: b"hi" }),
+    );
+    let group = shop.group(alice, "friends");
+    let answer = shop.granted(alice, Service::Me);
+    let kinds: Vec<String> =
+        events(&answer.frames).map(|event| format!("{:?}", event.kind())).collect();
+    assert_eq!(kinds, ["Profile", "FriendRequested", "Friend", "Group", "Done"]);
+    assert_eq!(end(&answer).is_complete, 1);
+    let has_group = |event| matches!(event, Heard::News(News::Group(g)) if g.group == group);
+    assert!(events(&answer.frames).any(has_group));
+    let stranger = shop.granted(UserId(500), Service::Me);
+    assert_eq!(events(&stranger.frames).count(), 1, "a session without an account has no profile");
+}

@@ -1,0 +1,200 @@
+//! A store with some people in it, and short words for asking it.
+
+use store::{Accounts, Answer, Ask, Audience, NewAccount, Options, Reader, Record, Served, Writer};
+use wire::{
+    ClientMessageId, ConversationId, Event, FrameView, Group, Message, MessageId, News, Reject,
+    RoomId, Seq, Service, Text, UserId, split_frame,
+};
+
+/// For how long a message may be taken back here.
+pub const REVOKE_WINDOW_MS: u64 = 120_000;
+
+pub struct Shop {
+    pub accounts: Accounts,
+    pub writer: Writer,
+    pub reader: Reader,
+    pub now_ms: u64,
+    pub directory: tempfile::TempDir,
+    numbered: u64,
+}
+
+impl Shop {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let accounts = Accounts::open(&Options::accounts(directory.path())).expect("accounts");
+        let options = Options::messages_with_accounts(directory.path());
+        let writer = Writer::open(&options).expect("a writer");
+        let reader = Reader::open(&options).expect("a reader");
+        Self { accounts, writer, reader, now_ms: 1_800_000_000_000, directory, numbered: 0 }
+    }
+
+    /// A shop with people of these names.
+    pub fn with<const N: usize>(names: [&str; N]) -> (Self, [UserId; N]) {
+        let mut shop = Self::new();
+        let users = names.map(|name| shop.register(name));
+        (shop, users)
+    }
+
+    pub fn register(&mut self, name: &str) -> UserId {
+        let account = NewAccount {
+            username: name.to_owned(),
+            email: format!("{name}@example.org"),
+            phc: "$none".to_owned(),
+            created_unix_ms: self.now_ms,
+        };
+        self.accounts.register(&account).expect("registered").expect("a free name")
+    }
+
+    pub fn number(&mut self) -> u64 {
+        self.numbered += 1;
+        self.numbered
+    }
+
+    pub fn ask(&mut self, user: UserId, service: Service<'_>) -> Served {
+        let message_ids = Some([MessageId(1000 + self.number()), MessageId(1000 + self.number())]);
+        let ask = Ask {
+            user,
+            unix_ms: self.now_ms,
+            correlation: 7,
+            message_ids,
+            revoke_window_ms: REVOKE_WINDOW_MS,
+            service,
+        };
+        if service.is_write() {
+            self.writer.work(&[], &[ask]).expect("served").1.remove(0)
+        } else {
+            self.reader.serve(&ask).expect("served")
+        }
+    }
+
+    /// Asks what is granted.
+    #[track_caller]
+    pub fn granted(&mut self, user: UserId, service: Service<'_>) -> Answer {
+        self.ask(user, service).unwrap_or_else(|reject| panic!("{service:?}: {reject}"))
+    }
+
+    /// Asks what is refused, and why.
+    #[track_caller]
+    pub fn refused(&mut self, user: UserId, service: Service<'_>) -> Reject {
+        self.ask(user, service).expect_err("refused")
+    }
+
+    /// Says something, as the node does for a text.
+    pub fn say(&mut self, from: UserId, conversation: ConversationId, body: &str) -> Seq {
+        let number = self.number();
+        let record = Record {
+            conversation,
+            seq: None,
+            message_id: MessageId(number),
+            from,
+            client_message_id: ClientMessageId(number),
+            unix_ms: self.now_ms,
+            body: body.as_bytes(),
+        };
+        self.writer.append_batch(&[record]).expect("written").remove(0).expect("a place").seq
+    }
+
+    /// What a conversation says, by place.
+    pub fn texts(&mut self, conversation: ConversationId) -> Vec<(u64, UserId, String)> {
+        let page = self.reader.pull(conversation, Seq(0), 100).expect("a page");
+        let text = |body: Vec<u8>| String::from_utf8(body).expect("a text");
+        page.messages.into_iter().map(|m| (m.seq.0, m.from, text(m.body))).collect()
+    }
+
+    pub fn befriend(&mut self, one: UserId, other: UserId) {
+        let (alias, note) = (&b""[..], &b""[..]);
+        self.granted(one, Service::RequestFriend(wire::RequestFriend { to: other, alias, note }));
+        self.granted(other, Service::ConfirmFriend(wire::ConfirmFriend { from: one, alias }));
+    }
+
+    pub fn group(&mut self, creator: UserId, name: &str) -> RoomId {
+        let create = wire::CreateGroup { name: name.as_bytes() };
+        let answer = self.granted(creator, Service::CreateGroup(create));
+        let group = events(&answer.frames).find_map(|event| match event {
+            Heard::News(News::Group(Group { group, .. })) => Some(group),
+            _ => None,
+        });
+        group.expect("a group")
+    }
+
+    /// Everything that is stored, as text: two of these are equal if nothing changed.
+    pub fn dump(&self) -> String {
+        let mut text = String::new();
+        for file in ["messages.sqlite", "accounts.sqlite"] {
+            let sql = rusqlite::Connection::open(self.directory.path().join(file)).expect("open");
+            let mut tables = sql
+                .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+                .expect("tables");
+            let names: Vec<String> = tables
+                .query_map([], |row| row.get(0))
+                .expect("names")
+                .collect::<Result<_, _>>()
+                .expect("names");
+            for name in names {
+                let mut rows = sql.prepare(&format!("SELECT * FROM {name}")).expect("a table");
+                let columns = rows.column_count();
+                let lines = rows.query_map([], |row| {
+                    let values = (0..columns).map(|at| format!("{:?}", row.get_ref(at)));
+                    Ok(values.collect::<Vec<_>>().join(" "))
+                });
+                for line in lines.expect("rows") {
+                    text += &format!("{name}: {}\n", line.expect("a row"));
+                }
+            }
+        }
+        text
+    }
+}
+
+/// What a service says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard<'a> {
+    News(News<'a>),
+    Text(Text<'a>),
+}
+
+impl Heard<'_> {
+    pub fn kind(&self) -> wire::Kind {
+        match self {
+            Self::News(news) => news.kind(),
+            Self::Text(_) => wire::Kind::Text,
+        }
+    }
+}
+
+/// The events of encoded frames, each with its correlation id checked to be the one that is due.
+pub fn events(frames: &[u8]) -> impl Iterator<Item = Heard<'_>> {
+    let mut rest = frames;
+    std::iter::from_fn(move || {
+        let (frame, after) = split_frame(rest).expect("whole frames")?;
+        rest = after;
+        match FrameView::parse(frame).expect("valid frames").message() {
+            Message::Event(Event::News(news)) => {
+                Some(Heard::News(news.read().expect("valid news")))
+            }
+            Message::Event(Event::Text(text)) => Some(Heard::Text(text)),
+            Message::Event(event) => panic!("{event:?}"),
+            Message::Command(command) => panic!("{command:?}"),
+        }
+    })
+}
+
+/// What was told to one user.
+pub fn told(answer: &Answer, user: UserId) -> Vec<Heard<'_>> {
+    let mine = answer.tells.iter().filter(move |tell| tell.to == Audience::User(user));
+    mine.flat_map(|tell| events(&tell.frames)).collect()
+}
+
+/// What was told to whoever has entered a room.
+pub fn told_room(answer: &Answer, room: RoomId) -> Vec<Heard<'_>> {
+    let its = answer.tells.iter().filter(move |tell| tell.to == Audience::Room(room));
+    its.flat_map(|tell| events(&tell.frames)).collect()
+}
+
+/// The end of an answer.
+pub fn end(answer: &Answer) -> wire::Done {
+    match events(&answer.frames).last() {
+        Some(Heard::News(News::Done(done))) => done,
+        other => panic!("an answer ends with its end, not {other:?}"),
+    }
+}
