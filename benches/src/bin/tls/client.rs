@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
@@ -115,7 +115,7 @@ struct Peer<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     async fn send(&mut self, command: Command<'_>) -> anyhow::Result<()> {
         self.out.clear();
-        assert!(Message::from(command).append_to(1, &mut self.out), "a command fits a frame");
+        ensure!(Message::from(command).append_to(1, &mut self.out), "the text is too long");
         self.stream.write_all(&self.out).await?;
         self.stream.flush().await?;
         Ok(())

@@ -33,7 +33,7 @@ struct Args {
     #[arg(long, default_value_t = 64)]
     connections: usize,
     /// Messages of each connection in a round
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 5_000)]
     messages: u64,
     /// Rounds of each kind
     #[arg(long, default_value_t = 5)]
