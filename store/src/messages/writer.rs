@@ -12,7 +12,7 @@ use super::ledger::{Profiles, WriteLedger};
 use super::senders::Senders;
 use super::{Appended, Record, RecordFault, ids, schema};
 use crate::database::{Link, Options};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::limits;
 use crate::services::{Ask, Served, change};
 
@@ -127,11 +127,7 @@ impl Writer {
             transaction.commit()?;
             Ok(last.cast_unsigned())
         })?;
-        if last >= ids::DRAWN_FROM {
-            return Err(Error::refused("message ids are used up: begin a new data directory"));
-        }
-        let first = last - u64::from(shards) + 1;
-        Ok((first..=last).map(|block| block << limits::ID_BLOCK_BITS).collect())
+        ids::block_bases(last, shards)
     }
 
     /// Finds out whether the disk takes writes: writes some bytes, removes them, and commits that.
