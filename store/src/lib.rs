@@ -24,5 +24,5 @@ pub use messages::{
     Appended, ConversationPage, Message, Page, Reader, Record, RecordFault, Worked, Writer,
     draw_id_blocks,
 };
-pub use mysql::{MysqlOptions, MysqlReader, MysqlWriter};
+pub use mysql::{MysqlOptions, MysqlReader, MysqlWriter, PrivateServer};
 pub use services::{Answer, Ask, Audience, Served, Tell};

@@ -153,3 +153,6 @@ pub const MYSQL_SWEEP_MAX: u64 = 8_192;
 
 /// Connections that look accounts up at one time: a distant server answers each some hundred times a second.
 pub const MYSQL_ACCOUNT_READERS: usize = 4;
+
+/// How long a MariaDB of one's own may take to start: it makes all its files first.
+pub const PRIVATE_START_MAX: Duration = Duration::from_secs(60);

@@ -11,6 +11,7 @@ mod ledger;
 mod link;
 mod options;
 mod places;
+mod private;
 mod reader;
 mod schema;
 mod statement;
@@ -18,5 +19,6 @@ mod writer;
 
 pub(crate) use accounts::Accounts;
 pub use options::MysqlOptions;
+pub use private::PrivateServer;
 pub use reader::MysqlReader;
 pub use writer::MysqlWriter;

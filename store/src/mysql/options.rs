@@ -42,7 +42,7 @@ impl MysqlOptions {
 
     /// The same with another time that a statement may take before the answer is `Busy`.
     #[must_use]
-    pub const fn with_patience(self, patience: Duration) -> Self {
+    pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 

@@ -28,7 +28,7 @@ impl Rows {
     /// Takes the first rows out: as many as one statement may have, in rows and in bytes, but one at least; a power of
     /// two, so that there are few such statements. `None` when there are no more.
     pub(super) fn next(&mut self, bytes_max: usize) -> Option<(usize, Vec<Value>)> {
-        let (mut rows, mut bytes) = (0, 0);
+        let (mut rows, mut bytes) = (0_usize, 0);
         for row in self.values.chunks(self.columns).take(MYSQL_ROWS_MAX) {
             bytes += row.iter().map(bytes_of).sum::<usize>();
             if rows > 0 && bytes > bytes_max {
