@@ -30,5 +30,5 @@ pub mod store_lane;
 #[cfg(test)]
 mod threads;
 
-pub use args::{Args, Cpus, DurabilityChoice, StoreChoice};
+pub use args::{Args, Cpus, DurabilityChoice};
 pub use run::{Running, run};

@@ -5,7 +5,6 @@ use balancer::launch;
 use balancer::proto::{NodeState, RegisterRequest};
 use chat::Durability;
 use serde_json::{Value, json};
-use store::Options;
 
 use crate::args::Args;
 use crate::control::{Control, ControlSeat, StoreWatch, Subject};
@@ -33,12 +32,15 @@ impl Running {
         let mut config = args.config()?;
         let host = if args.balancer.is_some() { args.host()? } else { String::new() };
         let seat = ControlSeat::new(args.admin, args.balancer.as_deref())?;
+        let mut store_name = "memory";
         let open_store = match config.durability {
             Durability::None => None,
             Durability::Commit | Durability::Relaxed => {
-                let options = Options::messages_with_accounts(args.data()?);
-                let mut opened = OpenStore::open(&options)
-                    .with_context(|| format!("cannot open {}", options.path.display()))?;
+                let place = args.place()?;
+                let backend = place.messages();
+                store_name = backend.name();
+                let mut opened = OpenStore::open(backend)
+                    .with_context(|| format!("cannot open the store in {place}"))?;
                 config.message_id_bases = opened.lease_id_blocks(shards(&config)?)?;
                 Some(opened)
             }
@@ -71,7 +73,7 @@ impl Running {
             "incarnation": info.incarnation,
         });
         let subject = Subject {
-            about: about(&config, info, rss_start_bytes),
+            about: about(&config, info, store_name, rss_start_bytes),
             registration: registration(&config, info, host),
             node: handle.clone(),
             store: watch,
@@ -152,11 +154,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The part of /info that does not change.
-fn about(config: &ServerConfig, info: &NodeInfo, rss_start_bytes: u64) -> Value {
-    let (durability, store) = match config.durability {
-        Durability::Commit => ("commit", "sqlite"),
-        Durability::Relaxed => ("relaxed", "sqlite"),
-        Durability::None => ("none", "memory"),
+fn about(
+    config: &ServerConfig,
+    info: &NodeInfo,
+    store: &'static str,
+    rss_start_bytes: u64,
+) -> Value {
+    let durability = match config.durability {
+        Durability::Commit => "commit",
+        Durability::Relaxed => "relaxed",
+        Durability::None => "none",
     };
     let ms = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     json!({

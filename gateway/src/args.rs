@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use store::StoreChoice;
+
 use crate::provision;
 
 /// Ringline's gateway, or one of its operator commands.
@@ -40,9 +42,15 @@ pub struct Args {
     #[arg(long, value_name = "http://HOST:PORT", env = "RINGLINE_BALANCER", required = true)]
     pub balancer: String,
 
-    /// Where accounts.sqlite is; made if missing
-    #[arg(long, value_name = "DIR", required = true)]
-    pub data: PathBuf,
+    /// Where accounts are kept: sqlite (a file of --data), or the database of
+    /// mysql://USER:PASSWORD@HOST:3306/DATABASE. Others can read arguments in the process list: set the variable where
+    /// there is a password
+    #[arg(long, value_name = "WHERE", default_value = "sqlite", env = "RINGLINE_STORE", hide_env_values = true)]
+    pub store: StoreChoice,
+
+    /// Where accounts.sqlite is; made if missing. Needed with --store sqlite
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
 
     /// Memory of a new password's hash
     #[arg(long, value_name = "KIB", default_value_t = 19 * 1024)]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, ensure};
 use balancer::client::Client;
 use balancer::{http, launch};
-use store::{AccountsService, Options};
+use store::AccountsService;
 use tokio::net::TcpListener;
 
 use crate::Args;
@@ -48,8 +48,10 @@ impl Bound {
             None if args.development => Delivery::Log,
             None => Delivery::Missing,
         };
-        let store = AccountsService::start(&Options::accounts(&args.data))
-            .with_context(|| format!("cannot open the accounts in {}", args.data.display()))?;
+        let place = args.store.place(args.data.as_deref())?;
+        let store = place
+            .accounts_service()
+            .with_context(|| format!("cannot open the accounts in {place}"))?;
         let app = App {
             accounts: Accounts::new(store.handle()),
             balancer: Client::new(&args.balancer, BALANCER_DEADLINE)?,

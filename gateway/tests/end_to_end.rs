@@ -297,7 +297,7 @@ async fn without_a_node_a_login_is_told_that_there_is_none() {
 async fn provisioned_accounts_log_in_and_provisioning_again_changes_nothing() {
     let system = System::new();
     let plan = Provision {
-        data: system.dir.path().to_owned(),
+        place: system.dir.path().to_owned().into(),
         count: 5_000,
         prefix: "load".to_owned(),
         first: 0,
@@ -328,7 +328,7 @@ async fn provisioned_accounts_log_in_and_provisioning_again_changes_nothing() {
 async fn a_flood_of_logins_is_served_and_counted() {
     let system = System::new();
     provision(&Provision {
-        data: system.dir.path().to_owned(),
+        place: system.dir.path().to_owned().into(),
         count: 400,
         prefix: "load".to_owned(),
         first: 0,

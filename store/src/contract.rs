@@ -2,12 +2,15 @@
 //!
 //! One set of tests holds for all of them. Calls block, so they belong on threads of their own.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug, Display};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use wire::{ConversationId, Seq, UserId};
 
+use crate::accounts::{Accounts, AccountsService};
 use crate::database::Options;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::messages::{
     Appended, ConversationPage, Page, Reader, Record, RecordFault, Worked, Writer,
 };
@@ -185,5 +188,136 @@ impl MessageReader for Reader {
 
     fn serve(&mut self, ask: &Ask<'_>) -> Result<Served> {
         Self::serve(self, ask)
+    }
+}
+
+/// What an operator says of where things are kept: `sqlite`, `memory` or the URL of a database.
+///
+/// Reading it never fails, because whatever reports a word that cannot be read repeats it, and there may be a password in
+/// it. [`Self::place`] says what is wrong instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreChoice {
+    /// In files of a directory.
+    Sqlite,
+    /// In memory.
+    Memory,
+    /// In a database that speaks the MySQL protocol; or why its URL is none.
+    Mysql(Result<MysqlOptions>),
+}
+
+impl FromStr for StoreChoice {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        Ok(match text {
+            "sqlite" => Self::Sqlite,
+            "memory" => Self::Memory,
+            url => Self::Mysql(MysqlOptions::from_url(url)),
+        })
+    }
+}
+
+impl StoreChoice {
+    /// Where that is, with the directory that was named beside it.
+    ///
+    /// # Errors
+    /// `Refused` if it is nowhere: a URL that is none, files without a directory, memory.
+    pub fn place(&self, data: Option<&Path>) -> Result<Place> {
+        match (self, data) {
+            (Self::Mysql(Ok(options)), _) => Ok(Place::Mysql(options.clone())),
+            (Self::Mysql(Err(error)), _) => {
+                Err(Error::refused(format!("--store: say sqlite, memory or a URL: {error}")))
+            }
+            (Self::Sqlite, Some(data)) => Ok(Place::Directory(data.to_owned())),
+            (Self::Sqlite, None) => Err(Error::refused(
+                "--store sqlite needs --data DIR; --store memory needs none",
+            )),
+            (Self::Memory, _) => {
+                Err(Error::refused("--store memory keeps nothing: say --store sqlite"))
+            }
+        }
+    }
+}
+
+/// Where accounts and messages are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In files of a directory. In memory where the directory is: it is as quick as that, and lasts as long.
+    Directory(PathBuf),
+    /// In one database that speaks the MySQL protocol.
+    Mysql(MysqlOptions),
+}
+
+impl From<PathBuf> for Place {
+    fn from(directory: PathBuf) -> Self {
+        Self::Directory(directory)
+    }
+}
+
+impl Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(directory) => Display::fmt(&directory.display(), f),
+            Self::Mysql(options) => Display::fmt(options, f),
+        }
+    }
+}
+
+impl Place {
+    /// The messages, with the accounts at hand.
+    #[must_use]
+    pub fn messages(&self) -> Backend {
+        match self {
+            Self::Directory(directory) => {
+                Backend::Sqlite(Options::messages_with_accounts(directory))
+            }
+            Self::Mysql(options) => Backend::Mysql(options.clone()),
+        }
+    }
+
+    /// Opens the accounts, for the caller's thread.
+    ///
+    /// # Errors
+    /// As [`Accounts::open`] and [`Accounts::open_mysql`].
+    pub fn accounts(&self) -> Result<Accounts> {
+        match self {
+            Self::Directory(directory) => Accounts::open(&Options::accounts(directory)),
+            Self::Mysql(options) => Accounts::open_mysql(options),
+        }
+    }
+
+    /// Opens the accounts behind a queue.
+    ///
+    /// # Errors
+    /// As [`AccountsService::start`] and [`AccountsService::start_mysql`].
+    pub fn accounts_service(&self) -> Result<AccountsService> {
+        match self {
+            Self::Directory(directory) => AccountsService::start(&Options::accounts(directory)),
+            Self::Mysql(options) => AccountsService::start_mysql(options),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_is_a_word_or_a_url_and_says_what_is_wrong_without_a_password() {
+        let place = |text: &str, data: Option<&str>| {
+            let choice: StoreChoice = text.parse().expect("it never fails");
+            assert!(!format!("{choice:?}").contains("s3cret"));
+            choice.place(data.map(Path::new))
+        };
+        assert_eq!(place("sqlite", Some("d")), Ok(Place::Directory("d".into())));
+        assert!(place("sqlite", None).expect_err("no directory").to_string().contains("--data"));
+        assert!(place("memory", None).is_err());
+        let found = place("mysql://chat:s3cret@db/ringline", None).expect("a place");
+        assert_eq!(found.to_string(), "mysql://chat@db:3306/ringline");
+        assert_eq!(found.messages().name(), "mysql");
+        for wrong in ["sqllite", "mysq://chat:s3cret@db/ringline", "mysql://chat:s3cret@db"] {
+            let words = place(wrong, None).expect_err("wrong").to_string();
+            assert!(words.contains("mysql://USER:") && !words.contains("s3cret"), "{words}");
+        }
     }
 }

@@ -17,7 +17,7 @@ mod services;
 pub use accounts::{
     Account, Accounts, AccountsHandle, AccountsService, NewAccount, Registered, Taken,
 };
-pub use contract::{Backend, MessageReader, MessageWriter};
+pub use contract::{Backend, MessageReader, MessageWriter, Place, StoreChoice};
 pub use database::{ACCOUNTS_FILE, MESSAGES_FILE, Options};
 pub use error::{Error, Result};
 pub use messages::{

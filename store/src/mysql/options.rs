@@ -13,7 +13,7 @@ const SHAPE: &str = "write it like mysql://USER:PASSWORD@HOST:3306/DATABASE, wit
                      password, and ?socket=/PATH for a Unix socket";
 
 /// A database that speaks the MySQL protocol.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct MysqlOptions {
     opts: Opts,
     patience: Duration,
