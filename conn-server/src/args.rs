@@ -48,7 +48,13 @@ pub struct Args {
     /// Where messages are kept: sqlite (a file of --data), memory (bounded, while the node lives), or the database of
     /// mysql://USER:PASSWORD@HOST:3306/DATABASE, which several nodes may share. Others can read arguments in the process
     /// list: set the variable where there is a password
-    #[arg(long, value_name = "WHERE", default_value = "sqlite", env = "RINGLINE_STORE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "WHERE",
+        default_value = "sqlite",
+        env = "RINGLINE_STORE",
+        hide_env_values = true
+    )]
     pub store: StoreChoice,
 
     /// Where messages.sqlite is; made if missing. Needed with --store sqlite

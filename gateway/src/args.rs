@@ -45,7 +45,13 @@ pub struct Args {
     /// Where accounts are kept: sqlite (a file of --data), or the database of
     /// mysql://USER:PASSWORD@HOST:3306/DATABASE. Others can read arguments in the process list: set the variable where
     /// there is a password
-    #[arg(long, value_name = "WHERE", default_value = "sqlite", env = "RINGLINE_STORE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "WHERE",
+        default_value = "sqlite",
+        env = "RINGLINE_STORE",
+        hide_env_values = true
+    )]
     pub store: StoreChoice,
 
     /// Where accounts.sqlite is; made if missing. Needed with --store sqlite

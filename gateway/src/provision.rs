@@ -16,7 +16,13 @@ use crate::validate;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Where accounts are kept: sqlite, or mysql://USER:PASSWORD@HOST:3306/DATABASE
-    #[arg(long, value_name = "WHERE", default_value = "sqlite", env = "RINGLINE_STORE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "WHERE",
+        default_value = "sqlite",
+        env = "RINGLINE_STORE",
+        hide_env_values = true
+    )]
     store: StoreChoice,
 
     /// Where accounts.sqlite is; made if missing. Needed with --store sqlite

@@ -229,9 +229,9 @@ impl StoreChoice {
                 Err(Error::refused(format!("--store: say sqlite, memory or a URL: {error}")))
             }
             (Self::Sqlite, Some(data)) => Ok(Place::Directory(data.to_owned())),
-            (Self::Sqlite, None) => Err(Error::refused(
-                "--store sqlite needs --data DIR; --store memory needs none",
-            )),
+            (Self::Sqlite, None) => {
+                Err(Error::refused("--store sqlite needs --data DIR; --store memory needs none"))
+            }
             (Self::Memory, _) => {
                 Err(Error::refused("--store memory keeps nothing: say --store sqlite"))
             }

@@ -102,11 +102,7 @@ fn a_lock_held_by_another_connection_is_busy_and_passes() {
 
 fn the_service_answers_every_login_of_a_burst_with_epochs_of_its_own(on: Kind) {
     let ground = Ground::new(on);
-    let user = ground
-        .accounts()
-        .register(&new("ada"))
-        .expect("store")
-        .expect("free");
+    let user = ground.accounts().register(&new("ada")).expect("store").expect("free");
     let service = ground.accounts_service();
     let (sender, answers) = mpsc::channel();
     for _ in 0..1_000 {

@@ -201,8 +201,9 @@ fn two_nodes_that_get_the_same_messages_give_each_one_place() {
     // Both get everything, in batches of different sizes, so that they meet in all ways.
     let node = |size: usize| {
         let mut writer = MysqlWriter::open(&options).expect("a writer");
-        let records: Vec<Record<'_>> =
-            (0..MESSAGES).map(|number| text(room(number % 5 + 1), number % 2 + 1, number)).collect();
+        let records: Vec<Record<'_>> = (0..MESSAGES)
+            .map(|number| text(room(number % 5 + 1), number % 2 + 1, number))
+            .collect();
         let mut results = Vec::new();
         for batch in records.chunks(size) {
             let appended = loop {
@@ -279,8 +280,8 @@ fn what_cannot_work_is_refused_with_advice_and_without_the_password() {
 #[test]
 fn a_hundred_thousand_messages_leave_few_statements_and_read_few_rows() {
     let (server, options) = own_server();
-    let mut writer =
-        MysqlWriter::open(&options.clone().with_patience(limits::MYSQL_PATIENCE)).expect("a writer");
+    let mut writer = MysqlWriter::open(&options.clone().with_patience(limits::MYSQL_PATIENCE))
+        .expect("a writer");
     let (mut number, mut most, mut random) = (0, 0, fastrand::Rng::with_seed(5));
     let begun = Instant::now();
     let (mut batches, mut batch) = (0, Vec::new());
@@ -325,9 +326,8 @@ fn numbers_that_have_expired_are_removed_a_few_at_a_time() {
     let mut writer = MysqlWriter::open(&options).expect("a writer");
     let mut say = |count: u64, from: u64, day: u64| {
         let unix_ms = NOW_MS + day * (limits::RETRY_KEPT_MS + 1);
-        let records: Vec<Record<'_>> = (0..count)
-            .map(|number| Record { unix_ms, ..text(room(1), from, number) })
-            .collect();
+        let records: Vec<Record<'_>> =
+            (0..count).map(|number| Record { unix_ms, ..text(room(1), from, number) }).collect();
         for batch in records.chunks(500) {
             writer.append_batch(batch).expect("stored");
         }

@@ -193,7 +193,9 @@ fn one<T>(
 
 /// Keeps absurd accounts off the disk.
 fn check(account: &NewAccount) -> Result<()> {
-    [&account.username, &account.email, &account.phc].into_iter().try_for_each(|t| check_text(t))?;
+    [&account.username, &account.email, &account.phc]
+        .into_iter()
+        .try_for_each(|t| check_text(t))?;
     if i64::try_from(account.created_unix_ms).is_ok() {
         Ok(())
     } else {

@@ -258,9 +258,7 @@ fn gather(
     !group.is_empty()
 }
 
-fn serve_writes(
-    mut base: Box<dyn Base>,
-    queue: &Receiver<Message>, fault: &Mutex<Option<Error>>) {
+fn serve_writes(mut base: Box<dyn Base>, queue: &Receiver<Message>, fault: &Mutex<Option<Error>>) {
     let mut group: Vec<Box<dyn Request>> = Vec::new();
     let mut is_running = true;
     // While writing fails, the disk is probed when nobody asks for anything: whoever looks at the health page and sends

@@ -188,13 +188,7 @@ fn register_all(sql: &mut Session<'_>, accounts: &[NewAccount]) -> Done<Vec<Regi
         let Some(user) = number(account) else {
             return Err(Fault::Stale("an account that was made is not found"));
         };
-        rows.push([
-            user.into(),
-            account.username.as_str().into(),
-            "".into(),
-            "".into(),
-            0.into(),
-        ]);
+        rows.push([user.into(), account.username.as_str().into(), "".into(), "".into(), 0.into()]);
     }
     sql.insert(
         "INSERT INTO profiles (user_id, nickname, description, avatar, sex) VALUES",
@@ -225,10 +219,8 @@ fn numbers_by<'t>(
     let size = if texts.len() == 1 { 1 } else { limits::MYSQL_ROWS_MAX.max(texts.len()) };
     let last = texts.last().cloned().into_iter().cycle();
     let padded = texts.iter().cloned().chain(last).take(size).collect();
-    let query = format!(
-        "SELECT {column}, user_id FROM accounts WHERE {column} IN ({})",
-        tuples(size, 1)
-    );
+    let query =
+        format!("SELECT {column}, user_id FROM accounts WHERE {column} IN ({})", tuples(size, 1));
     for row in sql.rows(&query, padded)? {
         found.insert(text(&row, 0).to_ascii_lowercase(), int(&row, 1));
     }

@@ -55,7 +55,7 @@ impl Link {
     pub(crate) fn open(options: &MysqlOptions) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut link = Self { options: options.clone(), runtime, open: None, refused: None };
-        link.once(|sql| schema::migrate(sql))?;
+        link.once(schema::migrate)?;
         Ok(link)
     }
 
@@ -117,10 +117,7 @@ impl Link {
         })
     }
 
-    fn with_session<T>(
-        &mut self,
-        work: &mut impl FnMut(&mut Session<'_>) -> Done<T>,
-    ) -> Done<T> {
+    fn with_session<T>(&mut self, work: &mut impl FnMut(&mut Session<'_>) -> Done<T>) -> Done<T> {
         self.connect()?;
         let Some(open) = &mut self.open else { return Err(Fault::Late) };
         let patience = self.options.patience();
@@ -148,9 +145,10 @@ impl Link {
                 Ok(())
             }
             Err(fault) => {
-                let pause = self.refused.as_ref().map_or(limits::PROBE_PAUSE_MIN, |(_, pause, _)| {
-                    (*pause * 2).min(limits::PROBE_PAUSE_MAX)
-                });
+                let pause =
+                    self.refused.as_ref().map_or(limits::PROBE_PAUSE_MIN, |(_, pause, _)| {
+                        (*pause * 2).min(limits::PROBE_PAUSE_MAX)
+                    });
                 let error = match Error::from(fault) {
                     Error::Busy(text) => Error::Busy(format!("{}: {text}", self.options)),
                     Error::Refused(text) => Error::Refused(format!("{}: {text}", self.options)),

@@ -84,11 +84,7 @@ struct Batch<'r> {
 }
 
 impl<'a, 's> Places<'a, 's> {
-    pub(super) fn new(
-        sql: &'a mut Session<'s>,
-        memory: &'a mut Memory,
-        expired_ms: u64,
-    ) -> Self {
+    pub(super) fn new(sql: &'a mut Session<'s>, memory: &'a mut Memory, expired_ms: u64) -> Self {
         Self { sql, memory, heads: HashMap::new(), expired_ms }
     }
 
@@ -159,8 +155,7 @@ impl<'a, 's> Places<'a, 's> {
             for row in self.sql.rows(&query, list)? {
                 let (row, seq) = (int(&row, 0), int(&row, 1));
                 let Some(conversation) = rows.remove(&row) else { continue };
-                let head =
-                    Head { row, seq, is_made: false, is_wanted: true, is_raised: false };
+                let head = Head { row, seq, is_made: false, is_wanted: true, is_raised: false };
                 self.heads.insert(conversation, head);
             }
         }
@@ -201,8 +196,7 @@ impl<'a, 's> Places<'a, 's> {
         }
         self.sql.insert("INSERT INTO conversations (first, second, head) VALUES", rows, "")?;
         for (row, conversation) in self.find(conversations)? {
-            let head =
-                Head { row, seq: 0, is_made: true, is_wanted: false, is_raised: false };
+            let head = Head { row, seq: 0, is_made: true, is_wanted: false, is_raised: false };
             self.heads.insert(conversation, head);
         }
         Ok(())
@@ -387,7 +381,7 @@ impl<'a, 's> Places<'a, 's> {
             rows,
             "ON DUPLICATE KEY UPDATE head = VALUES(head)",
         )?;
-        retries.sort_unstable_by(|one, other| keys(one).cmp(&keys(other)));
+        retries.sort_unstable_by_key(keys);
         let mut rows = Rows::new(5);
         retries.into_iter().for_each(|row| rows.push(row));
         self.sql.insert(

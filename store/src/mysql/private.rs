@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Value};
 
 use super::fault::Fault;
 use super::options::MysqlOptions;
@@ -18,15 +18,13 @@ use crate::error::{Error, Result};
 use crate::limits;
 
 /// What to do where there is none.
-const ADVICE: &str = "install it with `apt-get install --no-install-recommends mariadb-server-core`";
+const ADVICE: &str =
+    "install it with `apt-get install --no-install-recommends mariadb-server-core`";
 
 /// Where the server's own tables are described.
 const SCRIPT_DIRECTORIES: [&str; 2] = ["/usr/share/mysql", "/usr/share/mariadb"];
-const SCRIPTS: [&str; 3] = [
-    "mysql_system_tables.sql",
-    "mysql_performance_tables.sql",
-    "mysql_system_tables_data.sql",
-];
+const SCRIPTS: [&str; 3] =
+    ["mysql_system_tables.sql", "mysql_performance_tables.sql", "mysql_system_tables_data.sql"];
 
 /// Ends a server when its standard input ends, which it does with the process that holds the other end.
 const KEEPER: &str = "read _; kill -KILL \"$1\"";
@@ -148,9 +146,15 @@ impl PrivateServer {
                 Err(_) => Err(Fault::Late),
             }
         })?;
-        let text = |value: mysql_async::Value| match value {
-            mysql_async::Value::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            other => other.as_sql(true),
+        let text = |value: Value| match value {
+            Value::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Value::NULL
+            | Value::Int(_)
+            | Value::UInt(_)
+            | Value::Float(_)
+            | Value::Double(_)
+            | Value::Date(..)
+            | Value::Time(..) => value.as_sql(true),
         };
         Ok(rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect())
     }
@@ -213,7 +217,8 @@ fn bootstrap(binary: &Path, directory: &Path, data: &Path) -> Result<()> {
         Error::refused(format!("MariaDB's scripts are not in {SCRIPT_DIRECTORIES:?}: {ADVICE}"))
     })?;
     let mut script =
-        "CREATE DATABASE IF NOT EXISTS mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n".to_owned();
+        "CREATE DATABASE IF NOT EXISTS mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n"
+            .to_owned();
     for name in SCRIPTS {
         script += &fs::read_to_string(scripts.join(name))?;
     }

@@ -32,8 +32,7 @@ impl MysqlReader {
 impl MessageReader for MysqlReader {
     fn pull(&mut self, conversation: ConversationId, after: Seq, limit: u16) -> Result<Page> {
         let mut page = Page { is_complete: true, ..Page::default() };
-        let (Some((first, second)), Ok(after)) =
-            (numbers(conversation), i64::try_from(after.0))
+        let (Some((first, second)), Ok(after)) = (numbers(conversation), i64::try_from(after.0))
         else {
             return Ok(page);
         };
@@ -81,9 +80,8 @@ impl MessageReader for MysqlReader {
     ) -> Result<ConversationPage> {
         // One more than asked for tells whether there is more.
         let wanted = i64::from(limit) + 1;
-        let mut heads = self
-            .link
-            .transact(Begin::Snapshot, |sql| conversations(sql, user, after, wanted))?;
+        let mut heads =
+            self.link.transact(Begin::Snapshot, |sql| conversations(sql, user, after, wanted))?;
         let is_complete = heads.len() <= usize::from(limit);
         heads.truncate(usize::from(limit));
         Ok(ConversationPage { heads, is_complete })

@@ -124,9 +124,8 @@ pub(super) fn migrate(sql: &mut Session<'_>) -> Done<()> {
 /// Holds the lock of this database's schema: its name is the whole server's, so it has the database in it.
 fn hold_lock(sql: &mut Session<'_>) -> Done<()> {
     let seconds = limits::MYSQL_MIGRATION_LOCK_S;
-    let held = sql.number(&format!(
-        "SELECT GET_LOCK(CONCAT('ringline.', MD5(DATABASE())), {seconds})"
-    ))?;
+    let held =
+        sql.number(&format!("SELECT GET_LOCK(CONCAT('ringline.', MD5(DATABASE())), {seconds})"))?;
     if held == Some(1) {
         return Ok(());
     }
@@ -173,9 +172,8 @@ fn version(sql: &mut Session<'_>) -> Done<Option<usize>> {
 
 /// Refuses a database that has somebody else's tables.
 fn check_empty(sql: &mut Session<'_>) -> Done<()> {
-    let tables = sql.number(
-        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()",
-    )?;
+    let tables = sql
+        .number("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()")?;
     if tables == Some(0) {
         return Ok(());
     }

@@ -6,7 +6,7 @@ use mysql_async::Value;
 
 use crate::limits::MYSQL_ROWS_MAX;
 
-const _: () = assert!(MYSQL_ROWS_MAX.is_power_of_two() && MYSQL_ROWS_MAX % 16 == 0);
+const _: () = assert!(MYSQL_ROWS_MAX.is_power_of_two() && MYSQL_ROWS_MAX > 16);
 
 /// Rows to be inserted: their values one after another.
 #[derive(Debug)]
@@ -77,7 +77,9 @@ pub(super) fn tuples(rows: usize, columns: usize) -> String {
 }
 
 /// Keys to be looked up, in lists of few sizes: the last one is repeated until a list is full.
-pub(super) fn lists<const N: usize>(keys: &[[i64; N]]) -> impl Iterator<Item = (usize, Vec<Value>)> {
+pub(super) fn lists<const N: usize>(
+    keys: &[[i64; N]],
+) -> impl Iterator<Item = (usize, Vec<Value>)> {
     keys.chunks(MYSQL_ROWS_MAX).map(|chunk| {
         let size = match chunk.len() {
             1 => 1,
@@ -119,10 +121,12 @@ mod tests {
     #[test]
     fn lists_have_few_sizes() {
         let keys: Vec<[i64; 1]> = (0..MYSQL_ROWS_MAX as i64 + 3).map(|key| [key]).collect();
-        let sizes: Vec<usize> = lists(&keys).map(|(size, values)| {
-            assert_eq!(size, values.len());
-            size
-        }).collect();
+        let sizes: Vec<usize> = lists(&keys)
+            .map(|(size, values)| {
+                assert_eq!(size, values.len());
+                size
+            })
+            .collect();
         assert_eq!(sizes, [MYSQL_ROWS_MAX, 16]);
         assert_eq!(lists(&keys[..1]).next().expect("one").0, 1);
         assert_eq!(tuples(3, 1), "?,?,?");

@@ -98,5 +98,9 @@ pub(super) fn probe(sql: &mut Session<'_>) -> Done<()> {
     sql.execute("INSERT INTO probe (bytes) VALUES (?)", vec![bytes.into()])?;
     let row = sql.last_number();
     let gone = sql.execute("DELETE FROM probe WHERE id = ?", vec![row.into()])?;
-    if gone == 1 { Ok(()) } else { Err(Error::busy("the database does not keep what is written").into()) }
+    if gone == 1 {
+        Ok(())
+    } else {
+        Err(Error::busy("the database does not keep what is written").into())
+    }
 }

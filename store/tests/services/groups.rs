@@ -61,8 +61,7 @@ fn a_group_is_made_filled_and_emptied(on: Kind) {
 fn roles_decide(on: Kind) {
     use Role::{Admin, Creator, User};
     let (mut shop, users) = Shop::with(on, ["c", "a1", "a2", "u1", "u2", "s1", "s2"]);
-    let [creator, admin, admin_2, user, user_2, stranger, stranger_2] =
-        users.map(|user| user);
+    let [creator, admin, admin_2, user, user_2, stranger, stranger_2] = users.map(|user| user);
     let group = shop.group(creator, "work");
     for (who, role) in [(admin, Admin), (admin_2, Admin), (user, User), (user_2, User)] {
         shop.granted(creator, add(group, who, role));
