@@ -20,6 +20,9 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 step "tests"
 cargo test --workspace --locked --no-fail-fast
 
+step "systemd units"
+./packaging/check.sh
+
 step "wire and chat link without std"
 cargo build --quiet --locked --manifest-path conn-server/chat/bare/Cargo.toml --target-dir target/bare
 

@@ -42,6 +42,14 @@ pub struct Args {
     #[arg(long, value_name = "MS", default_value_t = 2_500)]
     pub grace_ms: u64,
 
+    /// The certificate that gateways and nodes are shown, and those that it was signed with (PEM). Read again at SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
     /// Listen on addresses that others can reach although nothing is encrypted
     #[arg(long)]
     pub insecure: bool,

@@ -3,16 +3,18 @@
 //! Never blocks a caller beyond its deadline, and never hammers a balancer that is down: during the pause calls fail
 //! at once with [`CallError::Unreachable`].
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Response, Status};
 use wire::{Epoch, UserId};
 
 use crate::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use crate::proto;
 use crate::proto::balancer_client::BalancerClient;
+use crate::tls;
 
 /// Where a user may open a session, and with what.
 #[derive(Clone, PartialEq, Eq)]
@@ -86,7 +88,9 @@ pub enum CallError {
 
 /// The address given for a balancer is none.
 #[derive(Debug, thiserror::Error)]
-#[error("{url} is not a balancer's address: write http://HOST:PORT ({reason})")]
+#[error(
+    "{url} is not a balancer's address: write http://HOST:PORT or https://HOST:PORT ({reason})"
+)]
 pub struct BadUrl {
     url: String,
     reason: String,
@@ -107,11 +111,40 @@ impl Client {
     /// # Errors
     /// See [`BadUrl`].
     pub fn new(url: &str, deadline: Duration) -> Result<Self, BadUrl> {
+        Self::trusting(url, None, deadline)
+    }
+
+    /// The same, inside TLS if there is a file of authorities to trust: the balancer's certificate must be signed by one
+    /// of them and be for the host of `https://HOST:PORT`.
+    ///
+    /// # Errors
+    /// See [`BadUrl`].
+    pub fn trusting(
+        url: &str,
+        authorities: Option<&Path>,
+        deadline: Duration,
+    ) -> Result<Self, BadUrl> {
         let bad = |reason: String| BadUrl { url: url.to_owned(), reason };
-        let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-        let endpoint = Endpoint::from_shared(full).map_err(|error| bad(error.to_string()))?;
-        if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().port_u16().is_none() {
-            return Err(bad("a scheme other than http, or no port".to_owned()));
+        let scheme = if authorities.is_some() { "https" } else { "http" };
+        let full = if url.contains("://") { url.to_owned() } else { format!("{scheme}://{url}") };
+        let mut endpoint = Endpoint::from_shared(full).map_err(|error| bad(error.to_string()))?;
+        if endpoint.uri().port_u16().is_none() {
+            return Err(bad("it has no port".to_owned()));
+        }
+        match (endpoint.uri().scheme_str(), authorities) {
+            (Some("http"), None) => {}
+            (Some("https"), Some(path)) => {
+                let pem = tls::read_authorities(path).map_err(|error| bad(error.to_string()))?;
+                let trust = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+                endpoint = endpoint.tls_config(trust).map_err(|error| bad(error.to_string()))?;
+            }
+            (Some("https"), None) => {
+                return Err(bad("https needs --tls-ca: whom to trust".to_owned()));
+            }
+            (Some("http"), Some(_)) => {
+                return Err(bad("with --tls-ca it begins with https".to_owned()));
+            }
+            (_, _) => return Err(bad("its scheme is neither http nor https".to_owned())),
         }
         let channel = endpoint
             .connect_timeout(deadline)
@@ -241,7 +274,7 @@ fn sort(status: &Status) -> CallError {
     if status.code() == Code::DeadlineExceeded || (is_ours && status.code() == Code::Cancelled) {
         CallError::Deadline
     } else if is_ours {
-        CallError::Unreachable(said)
+        CallError::Unreachable(causes(status))
     } else if status.code() == Code::Unavailable {
         CallError::Learning(said)
     } else if status.code() == Code::NotFound {
@@ -253,6 +286,23 @@ fn sort(status: &Status) -> CallError {
     } else {
         CallError::Refused(said)
     }
+}
+
+/// What the transport says, down to its last cause, each once: that is what an operator can do something about.
+fn causes(status: &Status) -> String {
+    let mut said = status.message().to_owned();
+    let mut next = std::error::Error::source(status);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !said.contains(&text) {
+            said = format!("{said}: {text}");
+        }
+        next = cause.source();
+    }
+    if said.contains("invalid peer certificate") {
+        said.push_str("; is the authority that signed it in the file given with --tls-ca?");
+    }
+    said
 }
 
 /// Growing pauses between attempts. Pure: time is an argument.

@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::limits::{
     ACCEPT_PAUSE, ADMIN_CONNECTIONS_MAX, HTTP_DRAIN_TIMEOUT, HTTP_HEAD_TIMEOUT, LISTEN_BACKLOG,
 };
+use crate::tls::{Acceptor, Transport};
 
 /// The bounds of one front.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +61,17 @@ pub async fn serve(
     bounds: Bounds,
     shutdown: impl Future<Output = ()>,
 ) {
+    serve_inside(listener, None, router, bounds, shutdown).await;
+}
+
+/// The same, inside TLS if there is an acceptor.
+pub async fn serve_inside(
+    listener: TcpListener,
+    tls: Option<Acceptor>,
+    router: Router,
+    bounds: Bounds,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(bounds.head_timeout);
     let service = TowerToHyperService::new(router);
@@ -72,10 +84,16 @@ pub async fn serve(
             () = &mut shutdown => break,
         };
         let _ = stream.set_nodelay(true); // A refusal costs latency only.
-        let conn = http.serve_connection(TokioIo::new(stream), service.clone());
-        let conn = open.watch(conn);
+        let (http, service, watcher) = (http.clone(), service.clone(), open.watcher());
+        let tls = tls.clone();
         tokio::spawn(async move {
-            let _ = conn.await; // The peer's fault: a reset, a timeout, not HTTP.
+            // The peer's fault, here and below: a reset, a timeout, not TLS, not HTTP.
+            let Ok(stream) = Transport::open(stream, tls.as_ref(), bounds.head_timeout).await
+            else {
+                return;
+            };
+            let conn = http.serve_connection(TokioIo::new(stream), service);
+            let _ = watcher.watch(conn).await;
             drop(slot);
         });
     }

@@ -8,18 +8,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::codegen::tokio_stream::Stream;
 use tonic::transport::server::Connected;
 
 use crate::http::accept;
 use crate::limits::{GRPC_CONNECTIONS_MAX, HTTP_HEAD_TIMEOUT};
+use crate::tls::{Acceptor, Transport};
 
 /// One connection and its place among those that may be open.
 #[derive(Debug)]
 pub(crate) struct GrpcConn {
-    stream: TcpStream,
+    stream: Transport,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -28,25 +29,29 @@ pub(crate) struct GrpcConn {
 pub(crate) struct Incoming(mpsc::Receiver<GrpcConn>);
 
 impl Incoming {
-    pub(crate) fn new(listener: TcpListener) -> Self {
+    pub(crate) fn new(listener: TcpListener, tls: Option<Acceptor>) -> Self {
         let (conns, taken) = mpsc::channel(1);
-        tokio::spawn(accept_all(listener, conns));
+        tokio::spawn(accept_all(listener, tls, conns));
         Self(taken)
     }
 }
 
-async fn accept_all(listener: TcpListener, conns: mpsc::Sender<GrpcConn>) {
+async fn accept_all(listener: TcpListener, tls: Option<Acceptor>, conns: mpsc::Sender<GrpcConn>) {
     let slots = Arc::new(Semaphore::new(GRPC_CONNECTIONS_MAX));
     loop {
         let (stream, slot) = tokio::select! {
             next = accept(&listener, &slots) => next,
             () = conns.closed() => return,
         };
-        let conns = conns.clone();
+        let (conns, tls) = (conns.clone(), tls.clone());
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true); // A refusal costs latency only.
             // A peer that says nothing must not hold a place: every client begins by itself.
-            if let Ok(Ok(())) = tokio::time::timeout(HTTP_HEAD_TIMEOUT, stream.readable()).await {
+            let Ok(Ok(())) = tokio::time::timeout(HTTP_HEAD_TIMEOUT, stream.readable()).await
+            else {
+                return;
+            };
+            if let Ok(stream) = Transport::open(stream, tls.as_ref(), HTTP_HEAD_TIMEOUT).await {
                 let _ = conns.send(GrpcConn { stream, _slot: slot }).await; // The server is ending.
             }
         });

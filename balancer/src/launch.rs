@@ -9,11 +9,13 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::tls::Acceptor;
+
 /// A server was told to listen where others can reach it, without encryption and without being told that this is fine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0} can be reached from other machines and there is no TLS: listen on a loopback address, or say --insecure if the \
-     network is trusted"
+    "{0} can be reached from other machines and there is no TLS: use it where --help offers it, listen on a loopback \
+     address, or say --insecure if the network is trusted"
 )]
 pub struct Exposed(pub SocketAddr);
 
@@ -60,6 +62,29 @@ pub fn announce(ready: &serde_json::Value) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{ready}")?;
     out.flush()
+}
+
+/// Calls `reload` at every SIGHUP, for as long as the runtime runs. Must be called within it.
+///
+/// # Errors
+/// The kernel refused a handler.
+pub fn on_hangup(mut reload: impl FnMut() + Send + 'static) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            reload();
+        }
+    });
+    Ok(())
+}
+
+/// Reads a certificate again, if there is one, and says what came of it.
+pub fn reload_certificate(tls: Option<&Acceptor>) {
+    match tls.map(Acceptor::reload) {
+        None => {}
+        Some(Ok(())) => tracing::info!("the certificate was read again"),
+        Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
+    }
 }
 
 /// SIGTERM and SIGINT. Must be made within a tokio runtime.

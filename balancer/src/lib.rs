@@ -1,14 +1,15 @@
 //! The balancer: which nodes there are, which of them a login goes to, and the token that opens the session there.
 //!
 //! `registry` and `placement` decide and are pure; `service` puts them behind gRPC; `client` is what gateways and
-//! nodes call it with. What every Ringline server needs at its start and end (`launch`, `key`, `http`) lives here too,
-//! since gateway and node both depend on this crate. Never writes state down, never reaches into a node.
+//! nodes call it with. What every Ringline server needs at its start and end (`config`, `launch`, `key`, `http`,
+//! `tls`) lives here too, since gateway and node both depend on this crate. Never writes state down, never reaches into a node.
 
 #![forbid(unsafe_code)]
 
 pub mod admin;
 mod args;
 pub mod client;
+pub mod config;
 pub mod convert;
 pub mod http;
 mod incoming;
@@ -20,6 +21,7 @@ pub mod placement;
 pub mod registry;
 mod server;
 mod service;
+pub mod tls;
 
 /// The messages and services of `proto/ringline.proto`, generated.
 #[allow(

@@ -58,5 +58,12 @@ pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest pause between attempts: recovery is noticed within this.
 pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// A configuration file is at most so long: with every option explained it is below 10 KiB, and a wrong path must not be
+/// read whole.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 256 * 1024;
+
+/// A file of certificates is at most so long: every authority that a system trusts takes half of it.
+pub const PEM_FILE_BYTES_MAX: u64 = 512 * 1024;
+
 /// A key file is at most so long: 64 hexadecimal digits are usual, and a wrong path must not be read whole.
 pub const KEY_FILE_BYTES_MAX: u64 = 4096;

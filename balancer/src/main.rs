@@ -2,11 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    balancer::launch::end(balancer::run(balancer::Args::parse()))
+    balancer::launch::end(balancer::run(balancer::config::load::<balancer::Args>()))
 }

@@ -190,6 +190,11 @@ impl Registry {
         self.settings
     }
 
+    /// From now on, for what is granted and renewed from now on.
+    pub const fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Leases that ended without a goodbye.
     #[must_use]
     pub const fn lapsed(&self) -> u64 {

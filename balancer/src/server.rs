@@ -1,7 +1,7 @@
 //! The balancer as a server: binds, serves both ports, stops when told.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -9,12 +9,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::transport::Server;
 
+use crate::config::Configured;
 use crate::incoming::Incoming;
 use crate::limits::{CALL_DEADLINE, HTTP_DRAIN_TIMEOUT, MESSAGE_BYTES_MAX, STREAMS_MAX};
 use crate::metrics::Metrics;
 use crate::proto::balancer_server::BalancerServer;
 use crate::registry::Registry;
 use crate::service::Service;
+use crate::tls::{Acceptor, Inside};
 use crate::{Args, admin, http, key, launch};
 
 /// A balancer whose ports are open and that does not answer yet.
@@ -22,6 +24,7 @@ use crate::{Args, admin, http, key, launch};
 pub struct Bound {
     grpc: TcpListener,
     admin: TcpListener,
+    tls: Option<Acceptor>,
     service: Service,
     registry: Arc<Mutex<Registry>>,
     metrics: Arc<Metrics>,
@@ -33,7 +36,9 @@ impl Bound {
     /// # Errors
     /// Whatever of it fails, and what to do about it.
     pub fn new(args: &Args) -> anyhow::Result<Self> {
-        launch::check_exposure(args.listen, args.insecure)?;
+        let (certificate, tls_key) = (args.tls_cert.as_ref(), args.tls_key.as_ref());
+        let tls = Acceptor::load(certificate, tls_key, Inside::Grpc)?;
+        launch::check_exposure(args.listen, args.insecure || tls.is_some())?;
         launch::check_exposure(args.admin, args.insecure)?;
         let settings = args.settings()?;
         let key = key::load(&args.token_key_file, args.development)?;
@@ -44,7 +49,8 @@ impl Bound {
         let report_interval = Duration::from_millis(args.report_interval_ms);
         let service =
             Service::new(Arc::clone(&registry), Arc::clone(&metrics), key, report_interval);
-        Ok(Self { grpc: open(args.listen)?, admin: open(args.admin)?, service, registry, metrics })
+        let (grpc, admin) = (open(args.listen)?, open(args.admin)?);
+        Ok(Self { grpc, admin, tls, service, registry, metrics })
     }
 
     /// Where gateways and nodes call.
@@ -61,6 +67,12 @@ impl Bound {
     /// The socket is broken.
     pub fn admin_address(&self) -> anyhow::Result<SocketAddr> {
         Ok(self.admin.local_addr()?)
+    }
+
+    /// The certificate that gateways and nodes are shown, which can be read again; `None` without TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<Acceptor> {
+        self.tls.clone()
     }
 
     /// Serves until `shutdown` ends, then answers what was asked before and returns.
@@ -91,7 +103,7 @@ impl Bound {
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .add_service(service)
-            .serve_with_incoming_shutdown(Incoming::new(self.grpc), stopped());
+            .serve_with_incoming_shutdown(Incoming::new(self.grpc, self.tls), stopped());
         let admin = tokio::spawn(admin);
         let mut grpc = tokio::spawn(grpc);
         tokio::select! {
@@ -109,11 +121,15 @@ impl Bound {
     }
 }
 
+/// Options that can change while a balancer runs.
+const LIVE: &[&str] = &["lease-ms", "token-ttl-ms"];
+
 /// Runs a balancer until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// It could not start, or its server failed.
-pub fn run(args: Args) -> anyhow::Result<()> {
+pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
+    let (args, mut reloader) = config.into().into_parts(LIVE);
     launch::begin(c"rl-balancer");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -124,7 +140,18 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             "grpc": bound.grpc_address()?.to_string(),
             "admin": bound.admin_address()?.to_string(),
         }))?;
+        let (tls, registry) = (bound.tls(), Arc::clone(&bound.registry));
+        let Args { report_interval_ms, grace_ms, .. } = args;
         tracing::info!(?args, "serving");
+        launch::on_hangup(move || {
+            reloader.reload(|new| {
+                // The nodes keep the interval that they were told when they registered.
+                let settings = Args { report_interval_ms, grace_ms, ..new.clone() }.settings()?;
+                registry.lock().unwrap_or_else(PoisonError::into_inner).set_settings(settings);
+                Ok(())
+            });
+            launch::reload_certificate(tls.as_ref());
+        })?;
         bound.serve(signals.shutdown()).await
     })
 }

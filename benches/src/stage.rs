@@ -64,6 +64,7 @@ fn config(shard: u16, shards: u16, connections: u32, token_key: TokenKey) -> Con
         shard_ports: (1..=shards).collect(),
         durability: Durability::None,
         message_id_base: u64::from(shard) << 42,
+        proxy_headers: chat::ProxyHeaders::Refused,
         connections_max: connections,
         body_bytes_max: 4096,
         heartbeat_interval: FOR_EVER,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use wire::{
-    Acked, ClientMessageId, CloseReason, ConversationHead, ConversationId, Event, Joined, Reject,
+    Acked, ClientMessageId, CloseReason, ConversationHead, ConversationId, Joined, News, Reject,
     RoomId, Seq, Service, SignalCall, Texts, UserId, Welcome, limits::PAGE_ITEMS_MAX,
 };
 
@@ -20,7 +20,7 @@ use crate::limits::{BACKLOG_MAX, READ_BYTES};
 use crate::notice::{Broken, SendError};
 use crate::session::{Follow, Session};
 use inbox::{Answer, Inbox};
-pub use inbox::{Arrival, Received, event_of};
+pub use inbox::{Arrival, Received, news_of};
 
 /// Why a call failed. After all but `Rejected`, `NotSent` and `Timeout` the connection is of no use any more.
 #[derive(Debug, thiserror::Error)]
@@ -85,9 +85,9 @@ pub struct Answered {
 }
 
 impl Answered {
-    /// The events, in order.
-    pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
-        self.frames.iter().filter_map(|frame| event_of(frame))
+    /// What it said, in order.
+    pub fn news(&self) -> impl Iterator<Item = News<'_>> {
+        self.frames.iter().filter_map(|frame| news_of(frame))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use wire::{
     Acked, CloseReason, ConversationHead, ConversationId, ConversationsEnd, FrameError, Joined,
-    Kind, Left, News, Pulled, Rejected, Seq, Text, Welcome,
+    Kind, Left, NewsFrame, Pulled, Rejected, Seq, Text, Welcome,
 };
 
 /// One thing that happened. A `correlation` is the number that the sending function returned for the command that it
@@ -79,7 +79,7 @@ pub enum Notice<'a> {
         /// Of the `serve` or `signal_call`; zero for what was not asked for.
         correlation: u64,
         /// What.
-        news: News<'a>,
+        news: NewsFrame<'a>,
     },
     /// The node ends the connection: nothing comes after this.
     Goodbye {

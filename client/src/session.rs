@@ -1,6 +1,6 @@
 //! One login on one connection: its state, and the commands that it sends. Never does I/O, never reads a clock.
 
-use wire::limits::{BODY_BYTES_MAX, TOKEN_BYTES_MAX};
+use wire::limits::{BODY_BYTES_MAX, PAYLOAD_BYTES_MAX, TOKEN_BYTES_MAX};
 use wire::{
     ClientMessageId, Command, ConversationId, ConversationsQuery, JoinRoom, LeaveRoom, Login, Pull,
     RoomId, SendRoom, SendText, SendTexts, Seq, Service, SignalCall, UserId,
@@ -286,6 +286,9 @@ impl Session {
         service: Service<'_>,
         out: &mut O,
     ) -> Result<u64, SendError> {
+        let mut payload = Vec::new();
+        let too_long = SendError::TooLong(PAYLOAD_BYTES_MAX as u32);
+        let service = service.encode(&mut payload).ok_or(too_long)?;
         self.send(now_ms, Command::Service(service), out)
     }
 

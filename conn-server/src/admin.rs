@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use crate::control::StoreWatch;
+use crate::front::Figures;
 use crate::limits::SNAPSHOT_TIMEOUT;
 use crate::metrics::Scrape;
 use crate::process::ProcessFigures;
@@ -23,8 +24,10 @@ use crate::stats::ShardSnapshot;
 #[derive(Debug)]
 pub(crate) struct Observatory {
     pub(crate) node: NodeHandle,
-    /// The part of /info that does not change.
-    pub(crate) about: Value,
+    /// The part of /info that changes with the limits only.
+    pub(crate) about: Arc<Mutex<Value>>,
+    /// `None` without a TLS front.
+    pub(crate) front: Option<Figures>,
     pub(crate) stage: watch::Receiver<Stage>,
     /// `None` without a balancer.
     pub(crate) is_registered: Option<watch::Receiver<bool>>,
@@ -117,11 +120,13 @@ async fn metrics(State(observatory): State<Arc<Observatory>>) -> Response {
     let shards = observatory.snapshots().await;
     let is_registered = observatory.is_registered.as_ref().map(|watch| *watch.borrow());
     let store = observatory.store.as_ref().map(|store| store.monitor.report());
-    Scrape { shards, store, process: ProcessFigures::read().ok(), is_registered }.into_response()
+    let process = ProcessFigures::read().ok();
+    let front = observatory.front.as_ref();
+    Scrape { shards, store, process, is_registered }.into_response(front)
 }
 
 async fn info(State(observatory): State<Arc<Observatory>>) -> Json<Value> {
-    let mut about = observatory.about.clone();
+    let mut about = observatory.about.lock().unwrap_or_else(PoisonError::into_inner).clone();
     about["mono_ms"] = observatory.node.clock().mono().as_ms().into();
     Json(about)
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use balancer::{convert, key, launch};
-use chat::Durability;
+use chat::{Durability, Limits, ProxyHeaders};
 use store::{Place, StoreChoice};
 use wire::limits::BODY_BYTES_MAX;
 
 use crate::driver::IoChoice;
 use crate::limits::HEARTBEATS_PER_S_MAX;
+use crate::listener::SocketOptions;
+use crate::networks::Networks;
 use crate::server::{Pinning, ServerConfig};
 use crate::sizing::ShardCount;
 
@@ -32,7 +34,38 @@ pub struct Args {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:5902")]
     pub admin: SocketAddr,
 
-    /// What clients are told to connect to, if it is not the address of --listen
+    /// Where TLS clients connect. The bytes go on to the chat port over loopback; shards have no ports of their own there.
+    /// With it the balancer sends clients here
+    #[arg(long, value_name = "IP:PORT", requires = "tls_cert")]
+    pub tls_listen: Option<SocketAddr>,
+
+    /// The certificate that clients are shown, and those that it was signed with (PEM). Read again at SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Threads that end TLS
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub tls_threads: u16,
+
+    /// The authorities whose word is taken for the balancer's certificate (PEM); with it the address of --balancer begins
+    /// with https://
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+
+    /// Every connection to a chat port begins with the header of a proxy (PROXY protocol, version 2), and only those of
+    /// --proxy-from can connect
+    #[arg(long)]
+    pub proxy_protocol: bool,
+
+    /// The networks of those proxies, such as 10.1.0.0/16,2001:db8::/32
+    #[arg(long, value_name = "LIST", default_value = Networks::LOOPBACK)]
+    pub proxy_from: Networks,
+
+    /// What clients are told to connect to, if it is not the address of --tls-listen or --listen
     #[arg(long, value_name = "HOST")]
     pub advertise: Option<String>,
 
@@ -208,6 +241,17 @@ const COMMIT_INTERVAL_US_MAX: u64 = 1_000_000;
 /// A day: longer ones are mistakes.
 const SPAN_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
+/// Options that can change while a node runs.
+pub(crate) const LIVE: &[&str] = &[
+    "body-bytes-max",
+    "connections",
+    "heartbeat-budget",
+    "heartbeat-interval",
+    "heartbeat-timeout",
+    "login-timeout",
+    "reconnect-window",
+];
+
 impl Args {
     /// When a message counts as accepted, and whether a store is needed for it.
     ///
@@ -245,28 +289,40 @@ impl Args {
     pub(crate) fn host(&self) -> anyhow::Result<String> {
         match &self.advertise {
             Some(host) => Ok(host.clone()),
-            None if self.listen.ip().is_unspecified() => {
-                bail!(
-                    "--listen {} is every address: say with --advertise which one clients are to use",
-                    self.listen
-                )
+            None => {
+                let listen = self.tls_listen.unwrap_or(self.listen);
+                ensure!(
+                    !listen.ip().is_unspecified(),
+                    "{listen} is every address: say with --advertise which one clients are to use"
+                );
+                Ok(listen.ip().to_string())
             }
-            None => Ok(self.listen.ip().to_string()),
         }
     }
 
-    /// The node's settings.
+    /// Whether a connection to a chat port begins with a proxy's header: where it must, where the node's own front may
+    /// write one because nobody else can connect, or nowhere.
+    const fn proxy_headers(&self) -> ProxyHeaders {
+        if self.proxy_protocol {
+            ProxyHeaders::Required
+        } else if self.tls_listen.is_some() && self.listen.ip().is_loopback() {
+            ProxyHeaders::Optional
+        } else {
+            ProxyHeaders::Refused
+        }
+    }
+
+    /// Who may connect to the chat ports, if not everybody.
+    fn admitted(&self) -> Option<Networks> {
+        let proxies = self.proxy_protocol.then(|| self.proxy_from.clone());
+        if self.tls_listen.is_some() { proxies.map(Networks::and_loopback) } else { proxies }
+    }
+
+    /// What can change while the node runs.
     ///
     /// # Errors
-    /// Whatever of the arguments cannot work, and what would.
-    pub(crate) fn config(&self) -> anyhow::Result<ServerConfig> {
-        launch::check_exposure(self.listen, self.insecure)?;
-        launch::check_exposure(self.admin, self.insecure)?;
-        ensure!(
-            convert::is_node_name(&self.name),
-            "--name {:?}: use 1 to 64 of a-z, A-Z, 0-9, '-', '_', '.'",
-            self.name
-        );
+    /// Whatever of it cannot work, and what would.
+    pub(crate) fn limits(&self) -> anyhow::Result<Limits> {
         ensure!(self.connections > 0, "--connections must be at least 1");
         ensure!(
             self.heartbeat_timeout > self.heartbeat_interval,
@@ -276,9 +332,35 @@ impl Args {
             (1..=BODY_BYTES_MAX).contains(&(self.body_bytes_max as usize)),
             "--body-bytes-max must be 1 to {BODY_BYTES_MAX}"
         );
+        Ok(Limits {
+            connections_max: self.connections,
+            body_bytes_max: self.body_bytes_max,
+            heartbeat_interval: self.heartbeat_interval,
+            heartbeat_timeout: self.heartbeat_timeout,
+            heartbeats_per_s_max: self.heartbeat_budget,
+            login_timeout: self.login_timeout,
+            reconnect_window: self.reconnect_window,
+        })
+    }
+
+    /// The node's settings.
+    ///
+    /// # Errors
+    /// Whatever of the arguments cannot work, and what would.
+    pub(crate) fn config(&self) -> anyhow::Result<ServerConfig> {
+        launch::check_exposure(self.listen, self.insecure)?;
+        launch::check_exposure(self.admin, self.insecure)?;
+        self.limits()?;
+        ensure!(
+            convert::is_node_name(&self.name),
+            "--name {:?}: use 1 to 64 of a-z, A-Z, 0-9, '-', '_', '.'",
+            self.name
+        );
         let token_key = key::load(&self.token_key_file, self.development)?;
         Ok(ServerConfig {
             listen: self.listen,
+            proxy_headers: self.proxy_headers(),
+            sockets: SocketOptions { admitted: self.admitted(), ..SocketOptions::default() },
             io: self.io,
             shards: self.shards,
             pinning: self.cpus.clone().map_or(Pinning::Auto, |cpus| cpus.0),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chat::Durability;
+use chat::{Durability, ProxyHeaders};
 use wire::token::TokenKey;
 
 use crate::clock::unix_ms;
@@ -36,6 +36,8 @@ pub struct ServerConfig {
     pub token_key: TokenKey,
     /// The common address; shard `i` listens on the port `1 + i` after it. Port 0: choose.
     pub listen: SocketAddr,
+    /// Whether connections begin with the header of a proxy.
+    pub proxy_headers: ProxyHeaders,
     /// Options of the listening sockets.
     pub sockets: SocketOptions,
     /// The driver.
@@ -87,6 +89,7 @@ impl ServerConfig {
             incarnation: unix_ms(),
             token_key,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            proxy_headers: ProxyHeaders::Refused,
             sockets: SocketOptions::default(),
             io: IoChoice::Auto,
             uring: UringConfig::default(),

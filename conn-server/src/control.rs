@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -19,6 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use crate::admin::{self, Observatory};
+use crate::front::Figures;
 use crate::limits::{BALANCER_DEADLINE, CONTROL_END_TIMEOUT};
 use crate::registration::{Registration, Stage, wait_registered};
 use crate::server::NodeHandle;
@@ -37,12 +39,17 @@ impl ControlSeat {
     ///
     /// # Errors
     /// The port is taken, the address is none.
-    pub(crate) fn new(admin: SocketAddr, balancer: Option<&str>) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        admin: SocketAddr,
+        balancer: Option<&str>,
+        authorities: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let entered = runtime.enter();
         let listener = http::listen(admin)
             .with_context(|| format!("cannot listen on {admin}: choose another --admin port"))?;
-        let balancer = balancer.map(|url| Client::new(url, BALANCER_DEADLINE)).transpose()?;
+        let client = |url| Client::trusting(url, authorities, BALANCER_DEADLINE);
+        let balancer = balancer.map(client).transpose()?;
         drop(entered);
         Ok(Self { runtime, listener, balancer })
     }
@@ -59,8 +66,12 @@ impl ControlSeat {
     ///
     /// # Errors
     /// No thread can be had.
-    pub(crate) fn start(self, subject: Subject) -> io::Result<Control> {
-        let (stage, stage_seen) = watch::channel(Stage::Serving);
+    pub(crate) fn start(
+        self,
+        subject: Subject,
+        stage: watch::Sender<Stage>,
+    ) -> io::Result<Control> {
+        let stage_seen = stage.subscribe();
         let (started, is_started) = mpsc::channel();
         let (ended, is_ended) = mpsc::channel();
         let thread = thread::Builder::new().name("rl-control".to_owned()).spawn(move || {
@@ -86,10 +97,12 @@ pub(crate) struct StoreWatch {
 pub(crate) struct Subject {
     /// The node.
     pub(crate) node: NodeHandle,
-    /// The part of /info that does not change.
-    pub(crate) about: Value,
+    /// The part of /info that changes with the limits only.
+    pub(crate) about: Arc<Mutex<Value>>,
     /// How it presents itself to the balancer.
     pub(crate) registration: RegisterRequest,
+    /// Its TLS front's counters, if it has one.
+    pub(crate) front: Option<Figures>,
     /// Its store, if it has one.
     pub(crate) store: Option<StoreWatch>,
 }
@@ -149,12 +162,13 @@ async fn serve(
     stage: watch::Receiver<Stage>,
     started: Sender<bool>,
 ) {
-    let Subject { node, about, registration, store } = subject;
+    let Subject { node, about, registration, front, store } = subject;
     let has_balancer = balancer.is_some();
     let (is_registered, registered_seen) = watch::channel(false);
     let observatory = Arc::new(Observatory {
         node,
         about,
+        front,
         stage: stage.clone(),
         is_registered: balancer.as_ref().map(|_| registered_seen.clone()),
         store,

@@ -162,6 +162,10 @@ impl Host {
                     self.shard.handle_end_sessions(self.now, user, epoch, &mut self.fx);
                 }
             }
+            Message::Limits(limits) => {
+                self.connections_max = limits.connections_max;
+                self.shard.handle_limits(&limits);
+            }
             Message::Open | Message::Look => {}
         }
     }

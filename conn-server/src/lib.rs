@@ -3,7 +3,8 @@
 //! The seams, from the inside out: `host` holds one shard's core with its lanes and clock; a [`driver`] moves bytes
 //! between sockets and that host; [`mesh`] carries mail between shard threads; [`server`] builds a [`server::Node`] of
 //! them. Whatever serves HTTP, stores messages or talks to a balancer does it through [`server::NodeHandle`] (snapshots,
-//! drain, abort) and [`mesh::StoreLane`] (batches in, outcomes out); none of it ever runs on a shard's thread.
+//! drain, abort) and [`mesh::StoreLane`] (batches in, outcomes out); none of it ever runs on a shard's thread. `front` ends
+//! TLS before the chat port, on threads of its own.
 
 mod admin;
 mod args;
@@ -11,6 +12,7 @@ pub mod clock;
 mod config;
 mod control;
 pub mod driver;
+mod front;
 mod heap;
 mod host;
 mod lane;
@@ -18,6 +20,7 @@ pub mod limits;
 pub mod listener;
 pub mod mesh;
 mod metrics;
+mod networks;
 mod postbox;
 mod process;
 mod registration;
@@ -31,4 +34,5 @@ pub mod store_lane;
 mod threads;
 
 pub use args::{Args, Cpus, DurabilityChoice};
+pub use networks::Networks;
 pub use run::{Running, run};

@@ -134,8 +134,33 @@ pub const REGISTER_AT_START: Duration = Duration::from_secs(3);
 /// How long the end of a node waits for its control thread, which has a last call to the balancer to make.
 pub const CONTROL_END_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Time for a TLS client to shake hands: two round trips of the slowest network, and then some.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for the TLS front to reach the chat port of its own machine.
+pub const FRONT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for a TLS client to finish after the node has: as long as the node itself waits for the FIN of a client.
+pub const FRONT_LINGER: Duration = Duration::from_secs(5);
+
+/// Time for the TLS front to write what a node said last, once that has ended.
+pub const FRONT_END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a TLS thread reads at one time: a whole TLS record.
+pub const FRONT_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Threads of the TLS front: beyond the cores of any machine they only take turns.
+pub const FRONT_THREADS_MAX: u16 = 256;
+
+/// Networks of proxies: at most 13 filter steps each, of the 4,096 that the kernel takes.
+pub const NETWORKS_MAX: usize = 64;
+
 const _: () = assert!(EPOLL_READ_BYTES <= chat::limits::RECEIVE_BYTES_MAX);
 const _: () = assert!(SEND_SLICES >= chat::limits::TRANSMIT_SLICES_MAX);
 const _: () = assert!(INBOX_MESSAGES_MAX >= MESSAGES_PER_TURN_MAX);
 const _: () = assert!(END_GRACE.as_secs() > TEARDOWN_TIMEOUT.as_secs());
 const _: () = assert!(FILE_SLACK >= 2 * chat::limits::SHED_MAX);
+
+/// Lines of the log about refused services in a second, for each of the store's threads: enough to see who tries what, and too
+/// few to fill a disk.
+pub const REFUSALS_LOGGED_PER_S: u32 = 10;

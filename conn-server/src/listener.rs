@@ -11,12 +11,16 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use socket2::SockRef;
 
 use crate::limits::{BACKLOG, PORT_SEARCH_MAX};
+use crate::networks::Networks;
 
 /// Options of the listening sockets; accepted sockets inherit them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SocketOptions {
+    /// Who may connect; `None`: everybody. Every packet of a connection is looked at, which costs some ten instructions.
+    pub admitted: Option<Networks>,
     /// Fixes SO_SNDBUF, in bytes; without it the kernel tunes it per connection.
     pub send_buffer_bytes: Option<usize>,
     /// Fixes SO_RCVBUF, in bytes; without it the kernel tunes it per connection.
@@ -54,7 +58,7 @@ impl Listeners {
         options: SocketOptions,
         is_nonblocking: bool,
     ) -> io::Result<Self> {
-        let bind = |address| bind_one(address, options, is_nonblocking);
+        let bind = |address| bind_one(address, &options, is_nonblocking);
         if listen.port() != 0 {
             let common = bind(listen)?;
             return Self::bind_rest(listen, common, shards, bind);
@@ -135,7 +139,7 @@ fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
 
 fn bind_one(
     address: SocketAddr,
-    options: SocketOptions,
+    options: &SocketOptions,
     is_nonblocking: bool,
 ) -> io::Result<OwnedFd> {
     let with_address = |error: rustix::io::Errno| {
@@ -157,6 +161,10 @@ fn bind_one(
     }
     if let Some(bytes) = options.receive_buffer_bytes {
         sockopt::set_socket_recv_buffer_size(&socket, bytes)?;
+    }
+    if let Some(networks) = &options.admitted {
+        // Before it listens: whoever connects in between would be in the backlog already.
+        SockRef::from(&socket).attach_filter(&networks.filter())?;
     }
     net::bind(&socket, &address).map_err(with_address)?;
     net::listen(&socket, BACKLOG).map_err(with_address)?;

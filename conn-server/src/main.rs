@@ -2,11 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    balancer::launch::end(conn_server::run(conn_server::Args::parse()))
+    balancer::launch::end(conn_server::run(balancer::config::load::<conn_server::Args>()))
 }

@@ -46,6 +46,8 @@ pub enum Message {
     Look,
     /// These users' sessions of an epoch below that are over.
     EndSessions(Vec<(UserId, Epoch)>),
+    /// Limits that are so from now on.
+    Limits(chat::Limits),
 }
 
 /// What all shards are told to do. An abort is not taken back, and of several drains the first counts.
@@ -83,6 +85,7 @@ impl std::fmt::Debug for Message {
             Self::Open => "Open",
             Self::Look => "Look",
             Self::EndSessions(_) => "EndSessions",
+            Self::Limits(_) => "Limits",
         })
     }
 }

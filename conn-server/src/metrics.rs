@@ -12,6 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry as Page;
 
+use crate::front::Figures;
 use crate::process::ProcessFigures;
 use crate::stats::{LAG_BUCKETS, LagHistogram, ShardSnapshot};
 use crate::store_lane::{GROUP_BUCKETS, GroupHistogram, StoreReport};
@@ -30,9 +31,12 @@ pub(crate) struct Scrape {
 }
 
 impl Scrape {
-    /// The page.
-    pub(crate) fn into_response(self) -> axum::response::Response {
+    /// The page, with the TLS front's figures if there is one.
+    pub(crate) fn into_response(self, front: Option<&Figures>) -> axum::response::Response {
         let mut page = Page::with_prefix("ringline_node");
+        if let Some(front) = front {
+            front.register(&mut page);
+        }
         page.register_collector(Box::new(self));
         metrics_page(&page)
     }

@@ -266,6 +266,7 @@ mod tests {
                 shard_ports: vec![1, 2],
                 durability: Durability::Commit,
                 message_id_base: 0,
+                proxy_headers: chat::ProxyHeaders::Refused,
                 connections_max: 100,
                 body_bytes_max: config.body_bytes_max,
                 heartbeat_interval: Duration::from_secs(1),

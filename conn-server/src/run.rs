@@ -1,14 +1,23 @@
 //! The node as a process: store, shards and control thread, put together from the arguments, and ended in order.
 
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
 use anyhow::{Context, bail};
+use balancer::config::Configured;
 use balancer::launch;
 use balancer::proto::{NodeState, RegisterRequest};
-use chat::Durability;
+use balancer::tls::Acceptor;
+use chat::{Durability, Limits, ProxyHeaders};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use crate::args::Args;
+use crate::args::{Args, LIVE};
 use crate::control::{Control, ControlSeat, StoreWatch, Subject};
+use crate::front::{Front, FrontSeat};
 use crate::process::ProcessFigures;
+use crate::registration::Stage;
 use crate::server::{Node, NodeError, NodeHandle, NodeInfo, Outcome, ServerConfig, shards};
 use crate::signals::SignalWatch;
 use crate::store_lane::{OpenStore, StorePace, StoreService};
@@ -19,6 +28,8 @@ pub struct Running {
     node: Node,
     store: Option<StoreService>,
     control: Control,
+    front: Option<Front>,
+    about: Arc<Mutex<Value>>,
     has_balancer: bool,
     ready: Value,
 }
@@ -31,7 +42,10 @@ impl Running {
     pub fn start(args: &Args) -> anyhow::Result<Self> {
         let mut config = args.config()?;
         let host = if args.balancer.is_some() { args.host()? } else { String::new() };
-        let seat = ControlSeat::new(args.admin, args.balancer.as_deref())?;
+        let front_seat = FrontSeat::open(args)?;
+        let tls_address = front_seat.as_ref().map(FrontSeat::address).transpose()?;
+        let trust = args.tls_ca.as_deref();
+        let seat = ControlSeat::new(args.admin, args.balancer.as_deref(), trust)?;
         let mut store_name = "memory";
         let open_store = match config.durability {
             Durability::None => None,
@@ -59,7 +73,7 @@ impl Running {
             (Some(_), None) | (None, Some(_)) => bail!("the store and the shards disagree (a bug)"),
         };
         let rss_start_bytes = ProcessFigures::read().context("cannot read /proc/self")?.rss_bytes;
-        let watch = store
+        let store_watch = store
             .as_ref()
             .map(|store| StoreWatch { monitor: store.monitor(), stall: config.store_stall });
         let info = handle.info();
@@ -68,18 +82,28 @@ impl Running {
             "name": config.name,
             "chat": info.address.to_string(),
             "admin": seat.address()?.to_string(),
+            "tls": tls_address.map(|address| address.to_string()),
             "io": info.driver.kind.label(),
             "shards": info.sizing.shards,
             "incarnation": info.incarnation,
         });
+        let (stage, stages) = watch::channel(Stage::Serving);
+        let has_header = config.proxy_headers != ProxyHeaders::Refused;
+        let front = front_seat
+            .map(|seat| seat.start(info.address, has_header, &stages))
+            .transpose()
+            .context("cannot start the TLS threads")?;
+        let about = Arc::new(Mutex::new(about(&config, info, store_name, rss_start_bytes)));
         let subject = Subject {
-            about: about(&config, info, store_name, rss_start_bytes),
-            registration: registration(&config, info, host),
+            about: Arc::clone(&about),
+            registration: registration(&config, info, host, tls_address),
             node: handle.clone(),
-            store: watch,
+            store: store_watch,
+            front: front.as_ref().map(Front::figures),
         };
-        let control = seat.start(subject).context("cannot start the control thread")?;
-        Ok(Self { node, store, control, has_balancer: args.balancer.is_some(), ready })
+        let control = seat.start(subject, stage).context("cannot start the control thread")?;
+        let has_balancer = args.balancer.is_some();
+        Ok(Self { node, store, control, front, about, has_balancer, ready })
     }
 
     /// Waits until the balancer knows the node, if there is one: a short while at most.
@@ -103,6 +127,12 @@ impl Running {
         self.node.handle()
     }
 
+    /// The certificate of the TLS front, which can be read again; `None` without one.
+    #[must_use]
+    pub fn tls(&self) -> Option<Acceptor> {
+        self.front.as_ref().map(Front::tls)
+    }
+
     /// What a drain has to call first, so that the balancer hears of it at once.
     pub fn drain_switch(&self) -> impl Fn() + Send + use<> {
         self.control.drain_switch()
@@ -113,7 +143,7 @@ impl Running {
     /// # Errors
     /// A shard failed, the drain's time was over before all connections were, or the node was told to end at once.
     pub fn wait(self) -> anyhow::Result<()> {
-        let Self { node, store, control, .. } = self;
+        let Self { node, store, control, front, .. } = self;
         let outcome = node.join();
         // A shard that stands still never lets go of the store: what was acknowledged is committed all the same.
         let is_stuck = matches!(outcome, Err(NodeError::Stuck(_)));
@@ -121,6 +151,9 @@ impl Running {
             store.join();
         }
         control.end();
+        if let Some(front) = front {
+            front.join();
+        }
         match outcome? {
             Outcome::Drained => Ok(()),
             Outcome::Cut { connections } => {
@@ -137,13 +170,24 @@ impl Running {
 ///
 /// # Errors
 /// As [`Running::start`] and [`Running::wait`].
-pub fn run(args: Args) -> anyhow::Result<()> {
+pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
+    let (args, mut reloader) = config.into().into_parts(LIVE);
     launch::begin(c"rl-node");
     // A table that grows by a page must not cost two megabytes: with huge pages a shard of 17,000 idle sessions takes
     // three times the memory. Best effort: without it everything works.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let running = Running::start(&args)?;
-    let signals = SignalWatch::start(running.handle(), running.drain_switch())
+    let (handle, tls, about) = (running.handle(), running.tls(), Arc::clone(&running.about));
+    let on_hangup = move || {
+        reloader.reload(|new| {
+            let limits = new.limits()?;
+            handle.set_limits(limits);
+            show(&mut about.lock().unwrap_or_else(PoisonError::into_inner), &limits);
+            Ok(())
+        });
+        launch::reload_certificate(tls.as_ref());
+    };
+    let signals = SignalWatch::start(running.handle(), running.drain_switch(), on_hangup)
         .context("cannot listen for signals")?;
     running.wait_registered();
     launch::announce(running.ready())?;
@@ -153,7 +197,20 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     ended
 }
 
-/// The part of /info that does not change.
+/// Limits that have changed, for /info.
+fn show(about: &mut Value, limits: &Limits) {
+    about["connections_max"] = limits.connections_max.into();
+    about["body_bytes_max"] = limits.body_bytes_max.into();
+    about["heartbeat_interval_ms"] = whole_ms(limits.heartbeat_interval).into();
+    about["heartbeat_timeout_ms"] = whole_ms(limits.heartbeat_timeout).into();
+    about["heartbeats_per_s_max"] = limits.heartbeats_per_s_max.into();
+}
+
+fn whole_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The part of /info that changes with the limits only.
 fn about(
     config: &ServerConfig,
     info: &NodeInfo,
@@ -165,7 +222,6 @@ fn about(
         Durability::Relaxed => "relaxed",
         Durability::None => "none",
     };
-    let ms = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     json!({
         "name": config.name,
         "pid": std::process::id(),
@@ -181,8 +237,8 @@ fn about(
         "connections_max": connections_max(info),
         "body_bytes_max": config.body_bytes_max,
         "rss_start_bytes": rss_start_bytes,
-        "heartbeat_interval_ms": ms(config.heartbeat_interval),
-        "heartbeat_timeout_ms": ms(config.heartbeat_timeout),
+        "heartbeat_interval_ms": whole_ms(config.heartbeat_interval),
+        "heartbeat_timeout_ms": whole_ms(config.heartbeat_timeout),
         "heartbeats_per_s_max": config.heartbeats_per_s_max,
     })
 }
@@ -193,12 +249,19 @@ fn connections_max(info: &NodeInfo) -> u64 {
 }
 
 /// How the node presents itself to the balancer; load, clock and state come with each call.
-fn registration(config: &ServerConfig, info: &NodeInfo, host: String) -> RegisterRequest {
+fn registration(
+    config: &ServerConfig,
+    info: &NodeInfo,
+    host: String,
+    tls: Option<SocketAddr>,
+) -> RegisterRequest {
+    // Behind TLS there is one port for all shards.
+    let port_of = |port: u16| u32::from(tls.map_or(port, |tls| tls.port()));
     RegisterRequest {
         name: config.name.clone(),
         host,
-        base_port: info.address.port().into(),
-        shard_ports: info.shard_ports.iter().map(|&port| port.into()).collect(),
+        base_port: port_of(info.address.port()),
+        shard_ports: info.shard_ports.iter().map(|&port| port_of(port)).collect(),
         incarnation: info.incarnation,
         mono_ms: 0,
         // What was planned, not the slack on top of it, which is for uneven shards.

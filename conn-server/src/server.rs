@@ -23,7 +23,7 @@ use crate::host::Host;
 use crate::limits::{END_GRACE, END_LOOK, START_TIMEOUT};
 use crate::listener::{Listeners, shard_port};
 use crate::mesh::{Mesh, Message, Order, StoreLane, StoreSender};
-use crate::sizing::{HostFacts, Sizing, plan};
+use crate::sizing::{HostFacts, Sizing, plan, share};
 use crate::stats::ShardSnapshot;
 
 /// Why a node did not start or did not end well.
@@ -128,6 +128,18 @@ impl NodeHandle {
         }
     }
 
+    /// Gives every shard these limits from now on, its share of the connections among them: at most as many as the node
+    /// was started for, since a shard's tables do not grow. Waits while an inbox is full: not for a shard's thread.
+    pub fn set_limits(&self, limits: chat::Limits) {
+        let sizing = self.info.sizing;
+        let share = share(limits.connections_max, sizing.shards).min(sizing.connections_per_shard);
+        let limits = chat::Limits { connections_max: share, ..limits };
+        for shard in 0..self.mesh.shards() {
+            // A shard that has ended needs no telling.
+            let _ = self.mesh.post_waiting(ShardId(shard), Message::Limits(limits));
+        }
+    }
+
     /// Has the shards accept.
     fn open(&self) {
         for shard in 0..self.mesh.shards() {
@@ -196,7 +208,7 @@ impl Node {
         let (driver, sizing) = size(config)?;
         let is_nonblocking = driver.kind == DriverKind::Epoll;
         let listeners =
-            Listeners::bind(config.listen, sizing.shards, config.sockets, is_nonblocking)
+            Listeners::bind(config.listen, sizing.shards, config.sockets.clone(), is_nonblocking)
                 .map_err(NodeError::system("opening the chat ports"))?;
         let mesh = Mesh::new(sizing.shards).map_err(NodeError::system("making wake-ups"))?;
         let (store, lane) = if config.durability == Durability::None {
@@ -412,6 +424,7 @@ fn chat_config(config: &ServerConfig, info: &NodeInfo, shard: u16) -> chat::Conf
         shard_ports: info.shard_ports.clone(),
         durability: config.durability,
         message_id_base: message_id_base(config, shard),
+        proxy_headers: config.proxy_headers,
         connections_max: info.sizing.connections_per_shard,
         body_bytes_max: config.body_bytes_max,
         heartbeat_interval: config.heartbeat_interval,

@@ -112,7 +112,7 @@ fn by_cores(facts: HostFacts) -> u64 {
 }
 
 /// One shard takes exactly what was planned; several take a tenth more each, since connections do not spread evenly.
-fn share(planned: u32, shards: u16) -> u32 {
+pub(crate) fn share(planned: u32, shards: u16) -> u32 {
     let share = match shards {
         0 | 1 => u64::from(planned),
         shards => (u64::from(planned) * 11).div_ceil(u64::from(shards) * 10),

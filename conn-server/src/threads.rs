@@ -81,6 +81,7 @@ fn chat_config(shard: u16, key: &TokenKey) -> chat::Config {
         shard_ports: vec![1; usize::from(SHARDS)],
         durability: Durability::None,
         message_id_base: u64::from(shard) << 42,
+        proxy_headers: chat::ProxyHeaders::Refused,
         connections_max: 100,
         body_bytes_max: config.body_bytes_max,
         heartbeat_interval: far,

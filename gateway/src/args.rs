@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use balancer::config::{Again, ConfigError, Reading};
 use store::StoreChoice;
 
 use crate::provision;
@@ -58,6 +59,19 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
+    /// The authorities whose word is taken for the balancer's certificate (PEM); with it the address of --balancer begins
+    /// with https://
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+
+    /// The certificate that clients are shown, and those that it was signed with (PEM): HTTPS. Read again at SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
     /// Memory of a new password's hash
     #[arg(long, value_name = "KIB", default_value_t = 19 * 1024)]
     pub hash_memory_kib: u32,
@@ -86,6 +100,16 @@ pub struct Args {
     /// Register without a verification code
     #[arg(long, requires = "development")]
     pub skip_verification: bool,
+}
+
+/// How to serve, read again.
+pub fn serving(again: Again<Cli>) -> Again<Args> {
+    // Never without: a command is no server, and what is needed to serve was there at the start.
+    Box::new(move || {
+        let Reading { args, values } = again()?;
+        let args = args.serve.ok_or(ConfigError::Missing)?;
+        Ok(Reading { args, values })
+    })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ mod server;
 mod status;
 mod validate;
 
-pub use args::{Args, Cli, Command};
+pub use args::{Args, Cli, Command, serving};
 pub use provision::{Provision, Provisioned, provision};
 pub use server::{Bound, run};
 pub use status::Status;

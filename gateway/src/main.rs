@@ -2,17 +2,19 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use balancer::config::{Configured, load};
 use gateway::{Cli, Command};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let Cli { command, serve } = Cli::parse();
+    let Configured { args: Cli { command, serve }, values, again } = load::<Cli>();
     let done = match (command, serve) {
         (Some(Command::Provision(args)), _) => gateway::provision::run(&args),
-        (None, Some(args)) => gateway::run(args),
+        (None, Some(args)) => {
+            gateway::run(Configured { args, values, again: again.map(gateway::serving) })
+        }
         (None, None) => Err(anyhow::anyhow!("see --help: --balancer and --data are needed")),
     };
     balancer::launch::end(done)

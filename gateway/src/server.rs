@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, ensure};
 use balancer::client::Client;
+use balancer::config::Configured;
+use balancer::tls::{Acceptor, Inside};
 use balancer::{http, launch};
 use store::AccountsService;
 use tokio::net::TcpListener;
@@ -23,6 +25,7 @@ use crate::routes::{App, router};
 #[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
+    tls: Option<Acceptor>,
     app: Arc<App>,
     store: AccountsService,
 }
@@ -33,7 +36,9 @@ impl Bound {
     /// # Errors
     /// Whatever of it fails, and what to do about it.
     pub fn new(args: &Args) -> anyhow::Result<Self> {
-        launch::check_exposure(args.listen, args.insecure)?;
+        let (certificate, tls_key) = (args.tls_cert.as_ref(), args.tls_key.as_ref());
+        let tls = Acceptor::load(certificate, tls_key, Inside::Http)?;
+        launch::check_exposure(args.listen, args.insecure || tls.is_some())?;
         let threads = match args.hash_threads {
             Some(threads) => threads,
             None => std::thread::available_parallelism()?.get(),
@@ -54,7 +59,7 @@ impl Bound {
             .with_context(|| format!("cannot open the accounts in {place}"))?;
         let app = App {
             accounts: Accounts::new(store.handle()),
-            balancer: Client::new(&args.balancer, BALANCER_DEADLINE)?,
+            balancer: Client::trusting(&args.balancer, args.tls_ca.as_deref(), BALANCER_DEADLINE)?,
             codes: Mutex::new(Codes::new(key)),
             delivery,
             hasher: Arc::new(hasher),
@@ -64,7 +69,7 @@ impl Bound {
         };
         let listener = http::listen(args.listen)
             .with_context(|| format!("cannot listen on {}", args.listen))?;
-        Ok(Self { listener, app: Arc::new(app), store })
+        Ok(Self { listener, tls, app: Arc::new(app), store })
     }
 
     /// Where clients call.
@@ -75,6 +80,12 @@ impl Bound {
         Ok(self.listener.local_addr()?)
     }
 
+    /// The certificate that clients are shown, which can be read again; `None` without TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<Acceptor> {
+        self.tls.clone()
+    }
+
     /// Serves until `shutdown` ends, answers what was asked before, closes the store and returns.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let bounds = http::Bounds {
@@ -82,7 +93,7 @@ impl Bound {
             head_timeout: HEAD_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
         };
-        http::serve(self.listener, router(self.app), bounds, shutdown).await;
+        http::serve_inside(self.listener, self.tls, router(self.app), bounds, shutdown).await;
         // Its threads end with their queues empty: what was answered is on the disk.
         self.store.stop();
     }
@@ -92,7 +103,9 @@ impl Bound {
 ///
 /// # Errors
 /// It could not start.
-pub fn run(args: Args) -> anyhow::Result<()> {
+pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
+    // A gateway has no limit that is an option: what can change is its certificate.
+    let (args, mut reloader) = config.into().into_parts(&[]);
     launch::begin(c"rl-gateway");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -102,6 +115,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             "ready": "gateway",
             "http": bound.address()?.to_string(),
         }))?;
+        let tls = bound.tls();
+        launch::on_hangup(move || {
+            reloader.reload(|_| Ok(()));
+            launch::reload_certificate(tls.as_ref());
+        })?;
         tracing::info!(?args, "serving");
         bound.serve(signals.shutdown()).await;
         Ok(())

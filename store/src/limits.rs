@@ -107,6 +107,10 @@ pub const GROUPS_PER_USER_MAX: i64 = 64;
 /// processor busy.
 pub const GROUP_MEMBERS_MAX: i64 = 5_000;
 
+/// Conversations in one page of an inbox: what is unread is counted message by message, so a page looks at 6,400 rows at
+/// most, which takes some milliseconds of the one thread that reads.
+pub const INBOX_ITEMS_MAX: u16 = 64;
+
 /// Prepared statements per connection to a MySQL server: all that the backend has, in all their sizes. The server bounds
 /// them for all connections together, at 16,382 unless told otherwise.
 pub const MYSQL_STATEMENTS_MAX: usize = 160;

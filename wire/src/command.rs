@@ -8,7 +8,7 @@ use crate::error::FrameError;
 use crate::header::Kind;
 use crate::ids::{ClientMessageId, ConversationId, RoomId, Seq, UserId};
 use crate::limits::{BODY_BYTES_MAX, TOKEN_BYTES_MAX};
-use crate::service::{SendTexts, Service, SignalCall};
+use crate::service::{SendTexts, ServiceFrame, SignalCall};
 
 /// Log in. Must be the first command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize)]
@@ -94,7 +94,7 @@ pub enum Command<'a> {
     SendTexts(SendTexts<'a>),
     SignalCall(SignalCall<'a>),
     /// What the store answers, beside the messages.
-    Service(Service<'a>),
+    Service(ServiceFrame<'a>),
 }
 
 impl Command<'_> {

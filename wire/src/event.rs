@@ -7,7 +7,7 @@ use crate::encode::Payload;
 use crate::error::FrameError;
 use crate::header::{Header, Kind};
 use crate::ids::{ClientMessageId, ConversationId, Epoch, MessageId, RoomId, Seq, UserId};
-use crate::news::News;
+use crate::news::NewsFrame;
 
 /// Logged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Archive, Serialize)]
@@ -167,7 +167,7 @@ pub enum Event<'a> {
     ConversationHead(ConversationHead),
     ConversationsEnd(ConversationsEnd),
     /// What concerns the services.
-    News(News<'a>),
+    News(NewsFrame<'a>),
 }
 
 impl Event<'_> {

@@ -12,8 +12,9 @@ use crate::event::{
     Text, Welcome,
 };
 use crate::header::{HEADER_BYTES, Header, Kind};
-use crate::news::News;
-use crate::service::{SendTexts, Service, SignalCall};
+use crate::news::NewsFrame;
+use crate::payload;
+use crate::service::{SendTexts, ServiceFrame, SignalCall};
 
 /// Cuts the first whole frame off `bytes`: `Ok(None)` while it is incomplete.
 ///
@@ -70,34 +71,6 @@ impl<'a> FrameView<'a> {
     }
 }
 
-/// Bytes of a kind's archived root.
-#[allow(clippy::wildcard_enum_match_arm, reason = "services and their news know their own kinds")]
-fn root_len(kind: Kind) -> usize {
-    match kind {
-        Kind::Login => root_bytes::<Login<'_>>(),
-        Kind::SendText => root_bytes::<SendText<'_>>(),
-        Kind::JoinRoom => root_bytes::<JoinRoom>(),
-        Kind::LeaveRoom => root_bytes::<LeaveRoom>(),
-        Kind::SendRoom => root_bytes::<SendRoom<'_>>(),
-        Kind::Pull => root_bytes::<Pull>(),
-        Kind::Conversations => root_bytes::<ConversationsQuery>(),
-        Kind::Welcome => root_bytes::<Welcome>(),
-        Kind::Acked => root_bytes::<Acked>(),
-        Kind::Text => root_bytes::<Text<'_>>(),
-        Kind::Joined => root_bytes::<Joined>(),
-        Kind::Left => root_bytes::<Left>(),
-        Kind::Pulled => root_bytes::<Pulled>(),
-        Kind::Rejected => root_bytes::<Rejected>(),
-        Kind::Goodbye => root_bytes::<Goodbye>(),
-        Kind::ConversationHead => root_bytes::<ConversationHead>(),
-        Kind::ConversationsEnd => root_bytes::<ConversationsEnd>(),
-        Kind::SendTexts => root_bytes::<SendTexts<'_>>(),
-        Kind::SignalCall => root_bytes::<SignalCall<'_>>(),
-        Kind::Logout | Kind::Heartbeat | Kind::HeartbeatAck => 0,
-        other => Service::root_len(other).or_else(|| News::root_len(other)).unwrap_or(0),
-    }
-}
-
 /// A kind without a payload must have none.
 const fn empty<T: Copy>(payload: &[u8], value: T) -> Result<T, FrameError> {
     if payload.is_empty() { Ok(value) } else { Err(FrameError::Payload) }
@@ -135,15 +108,25 @@ impl<'a> Message<'a> {
             Kind::ConversationsEnd => {
                 E(Event::ConversationsEnd(read::<ConversationsEnd>(payload)?))
             }
-            Kind::SendTexts => C(Command::SendTexts(read::<SendTexts<'a>>(payload)?)),
-            Kind::SignalCall => C(Command::SignalCall(read::<SignalCall<'a>>(payload)?)),
-            other => match Service::parse(other, payload)? {
-                Some(service) => C(Command::Service(service)),
-                None => News::parse(other, payload)?
-                    .map(|news| E(Event::News(news)))
-                    .ok_or(FrameError::Kind)?,
-            },
+            other => Self::parse_service(other, payload)?,
         })
+    }
+
+    /// Kinds that are not of the message path, kept out of its way.
+    #[cold]
+    #[inline(never)]
+    fn parse_service(kind: Kind, payload: &'a [u8]) -> Result<Self, FrameError> {
+        if kind == Kind::SendTexts {
+            return Ok(Self::Command(Command::SendTexts(read::<SendTexts<'a>>(payload)?)));
+        }
+        if kind == Kind::SignalCall {
+            return Ok(Self::Command(Command::SignalCall(read::<SignalCall<'a>>(payload)?)));
+        }
+        if let Some(service) = ServiceFrame::parse(kind, payload)? {
+            return Ok(Self::Command(Command::Service(service)));
+        }
+        let news = NewsFrame::parse(kind, payload)?.ok_or(FrameError::Kind)?;
+        Ok(Self::Event(Event::News(news)))
     }
 
     /// The kind of frame that carries it.
@@ -155,24 +138,43 @@ impl<'a> Message<'a> {
         }
     }
 
-    fn body_len(&self) -> usize {
+    /// Bytes behind the header, exactly: a root's size depends on its kind alone.
+    const fn payload_len(&self) -> usize {
         match self {
-            Self::Command(Command::Login(login)) => login.token.len(),
-            Self::Command(Command::SendText(text)) => text.body.len(),
-            Self::Command(Command::SendRoom(text)) => text.body.len(),
-            Self::Command(Command::SendTexts(texts)) => texts.texts.len(),
-            Self::Command(Command::SignalCall(signal)) => signal.body.len(),
-            Self::Command(Command::Service(service)) => service.body_len(),
-            Self::Event(Event::Text(text)) => text.body.len(),
-            Self::Event(Event::News(news)) => news.body_len(),
-            Self::Command(_) | Self::Event(_) => 0,
+            Self::Command(command) => match command {
+                Command::Login(login) => root_bytes::<Login<'_>>() + login.token.len(),
+                Command::Logout | Command::Heartbeat => 0,
+                Command::SendText(text) => root_bytes::<SendText<'_>>() + text.body.len(),
+                Command::JoinRoom(_) => root_bytes::<JoinRoom>(),
+                Command::LeaveRoom(_) => root_bytes::<LeaveRoom>(),
+                Command::SendRoom(text) => root_bytes::<SendRoom<'_>>() + text.body.len(),
+                Command::Pull(_) => root_bytes::<Pull>(),
+                Command::Conversations(_) => root_bytes::<ConversationsQuery>(),
+                Command::SendTexts(texts) => root_bytes::<SendTexts<'_>>() + texts.texts.len(),
+                Command::SignalCall(signal) => root_bytes::<SignalCall<'_>>() + signal.body.len(),
+                Command::Service(service) => service.payload().len(),
+            },
+            Self::Event(event) => match event {
+                Event::Welcome(_) => root_bytes::<Welcome>(),
+                Event::Acked(_) => root_bytes::<Acked>(),
+                Event::Text(text) => root_bytes::<Text<'_>>() + text.body.len(),
+                Event::Joined(_) => root_bytes::<Joined>(),
+                Event::Left(_) => root_bytes::<Left>(),
+                Event::Pulled(_) => root_bytes::<Pulled>(),
+                Event::HeartbeatAck => 0,
+                Event::Rejected(_) => root_bytes::<Rejected>(),
+                Event::Goodbye(_) => root_bytes::<Goodbye>(),
+                Event::ConversationHead(_) => root_bytes::<ConversationHead>(),
+                Event::ConversationsEnd(_) => root_bytes::<ConversationsEnd>(),
+                Event::News(news) => news.payload().len(),
+            },
         }
     }
 
-    /// The encoded frame's length, exactly: a root's size depends on its kind alone.
+    /// The encoded frame's length, exactly.
     #[must_use]
-    pub fn encoded_len(&self) -> usize {
-        HEADER_BYTES + root_len(self.kind()) + self.body_len()
+    pub const fn encoded_len(&self) -> usize {
+        HEADER_BYTES + self.payload_len()
     }
 
     fn write_payload(&self, out: &mut [u8]) -> Option<usize> {
@@ -188,7 +190,7 @@ impl<'a> Message<'a> {
                 Command::Conversations(payload) => write(payload, out),
                 Command::SendTexts(payload) => write(payload, out),
                 Command::SignalCall(payload) => write(payload, out),
-                Command::Service(service) => service.write_payload(out),
+                Command::Service(service) => payload::copy(service.payload(), out),
             },
             Self::Event(event) => match event {
                 Event::Welcome(payload) => write(payload, out),
@@ -202,7 +204,7 @@ impl<'a> Message<'a> {
                 Event::Goodbye(payload) => write(payload, out),
                 Event::ConversationHead(payload) => write(payload, out),
                 Event::ConversationsEnd(payload) => write(payload, out),
-                Event::News(news) => news.write_payload(out),
+                Event::News(news) => payload::copy(news.payload(), out),
             },
         }
     }

@@ -149,6 +149,28 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether it is a service that changes something.
+    #[must_use]
+    pub const fn is_change(self) -> bool {
+        matches!(
+            self,
+            Self::SetProfile
+                | Self::RequestFriend
+                | Self::ConfirmFriend
+                | Self::DeclineFriend
+                | Self::RemoveFriend
+                | Self::OpenPrivate
+                | Self::MarkRead
+                | Self::Revoke
+                | Self::CreateGroup
+                | Self::AddMember
+                | Self::RemoveMember
+                | Self::SetRole
+        )
+    }
+}
+
 /// A checked header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {

@@ -46,10 +46,10 @@ pub use ids::{
 };
 pub use news::{
     Befriended, CallSignal, Done, Friend, FriendRequested, Group, InboxItem, Member, MemberChanged,
-    News, Profile, ReadUpTo, Revoked, Unfriended,
+    News, NewsFrame, Profile, ReadUpTo, Revoked, Unfriended,
 };
 pub use service::{
     AddMember, ConfirmFriend, CreateGroup, DeclineFriend, FindUsers, FriendRequests, Friends,
     GetProfile, Inbox, MarkRead, Members, OpenPrivate, RemoveFriend, RemoveMember, RequestFriend,
-    Revoke, Role, SendTexts, Service, SetProfile, SetRole, SignalCall, Texts,
+    Revoke, Role, SendTexts, Service, ServiceFrame, SetProfile, SetRole, SignalCall, Texts,
 };

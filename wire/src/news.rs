@@ -226,19 +226,43 @@ macro_rules! news {
                 })
             }
 
-            pub(crate) fn body_len(&self) -> usize {
-                match self { $(Self::$variant(payload) => crate::encode::Payload::tail(payload)),+ }
+            fn payload_len(&self) -> usize {
+                let body = match self {
+                    $(Self::$variant(payload) => crate::encode::Payload::tail(payload)),+
+                };
+                body + Self::root_len(self.kind()).unwrap_or(0)
             }
 
-            pub(crate) fn write_payload(&self, out: &mut [u8]) -> Option<usize> {
-                match self { $(Self::$variant(payload) => crate::encode::write(payload, out)),+ }
+            fn write_payload(&self, out: &mut [u8]) -> Option<usize> {
+                match self {
+                    $(Self::$variant(payload) => crate::encode::write(payload, out)),+
+                }
+            }
+
+            /// Appends the whole frame to `out`; `false`, with `out` unchanged, if a text is longer than a frame can carry.
+            #[must_use]
+            pub fn append_to(&self, correlation: u64, out: &mut alloc::vec::Vec<u8>) -> bool {
+                let mut payload = alloc::vec![0; self.payload_len()];
+                self.write_payload(&mut payload).is_some()
+                    && crate::payload::append_frame(self.kind(), correlation, &payload, out)
+            }
+
+            /// Writes the payload into `out`, and gives it as what a [`crate::Message`] carries. `None` if a text is longer than
+            /// a frame can carry.
+            #[must_use]
+            pub fn encode<'o>(&self, out: &'o mut alloc::vec::Vec<u8>) -> Option<NewsFrame<'o>> {
+                out.clear();
+                out.resize(self.payload_len(), 0);
+                let len = self.write_payload(out)?;
+                let payload = out.get(..len).filter(|_| len <= crate::limits::PAYLOAD_BYTES_MAX)?;
+                Some(NewsFrame { kind: self.kind(), payload })
             }
         }
 
         $(
-            impl<'a> From<$variant $(<$life>)?> for crate::Event<'a> {
+            impl<'a> From<$variant $(<$life>)?> for News<'a> {
                 fn from(payload: $variant $(<$life>)?) -> Self {
-                    Self::News(News::$variant(payload))
+                    Self::$variant(payload)
                 }
             }
         )+
@@ -259,4 +283,38 @@ news! {
     Member<'a>,
     MemberChanged<'a>,
     CallSignal<'a>,
+}
+
+/// A checked event of this file, borrowed from the bytes it came in and not taken apart: so that the events of the message path,
+/// which are moved about with it, stay small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewsFrame<'a> {
+    kind: Kind,
+    payload: &'a [u8],
+}
+
+impl<'a> NewsFrame<'a> {
+    /// `Ok(None)` for a kind that is none.
+    pub(crate) fn parse(kind: Kind, payload: &'a [u8]) -> Result<Option<Self>, FrameError> {
+        let checked = News::parse(kind, payload)?;
+        Ok(checked.map(|_| Self { kind, payload }))
+    }
+
+    /// The kind of frame that carries it.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) const fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// Takes it apart.
+    ///
+    /// # Errors
+    /// None for what came from a frame or from [`News::encode`]: both have been checked.
+    pub fn read(&self) -> Result<News<'a>, FrameError> {
+        News::parse(self.kind, self.payload)?.ok_or(FrameError::Kind)
+    }
 }

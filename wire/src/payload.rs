@@ -1,6 +1,10 @@
 //! How a payload of numbers and texts is written down once: the struct, its archive and the reading of it.
 
+use alloc::vec::Vec;
+
 use crate::error::FrameError;
+use crate::header::{Header, Kind};
+use crate::limits::PAYLOAD_BYTES_MAX;
 
 /// Declares payloads: numbers first, then texts, each with its longest length in bytes.
 ///
@@ -105,4 +109,28 @@ pub(crate) const fn pair(
     conversation: crate::ConversationId,
 ) -> Result<crate::ConversationId, FrameError> {
     if conversation.is_valid() { Ok(conversation) } else { Err(FrameError::Id) }
+}
+
+/// Appends a whole frame to `out`; `false`, with `out` unchanged, if its payload is too long.
+pub(crate) fn append_frame(
+    kind: Kind,
+    correlation: u64,
+    payload: &[u8],
+    out: &mut Vec<u8>,
+) -> bool {
+    let Ok(payload_len) = u32::try_from(payload.len()) else { return false };
+    if payload.len() > PAYLOAD_BYTES_MAX {
+        return false;
+    }
+    out.extend_from_slice(&Header { kind, payload_len, correlation }.encode());
+    out.extend_from_slice(payload);
+    true
+}
+
+/// Copies a payload that is encoded already to the start of `out`: not of the message path, and kept out of its way.
+#[cold]
+#[inline(never)]
+pub(crate) fn copy(payload: &[u8], out: &mut [u8]) -> Option<usize> {
+    out.get_mut(..payload.len())?.copy_from_slice(payload);
+    Some(payload.len())
 }

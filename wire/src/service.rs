@@ -289,7 +289,7 @@ impl Role {
 }
 
 macro_rules! services {
-    ($($variant:ident $(<$life:lifetime>)?: $is_write:literal,)+) => {
+    ($($variant:ident $(<$life:lifetime>)?,)+) => {
         /// Any service, borrowed from the bytes it came in.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[allow(missing_docs, reason = "each variant is documented at its type")]
@@ -305,7 +305,7 @@ macro_rules! services {
             /// Whether it changes anything.
             #[must_use]
             pub const fn is_write(&self) -> bool {
-                match self { Self::Me => false, $(Self::$variant(_) => $is_write),+ }
+                self.kind().is_change()
             }
 
             #[allow(clippy::wildcard_enum_match_arm, reason = "services and their news know their own kinds")]
@@ -327,40 +327,94 @@ macro_rules! services {
                 })
             }
 
-            pub(crate) fn body_len(&self) -> usize {
-                match self {
+            fn payload_len(&self) -> usize {
+                let body = match self {
                     Self::Me => 0,
                     $(Self::$variant(payload) => crate::encode::Payload::tail(payload)),+
-                }
+                };
+                body + Self::root_len(self.kind()).unwrap_or(0)
             }
 
-            pub(crate) fn write_payload(&self, out: &mut [u8]) -> Option<usize> {
+            fn write_payload(&self, out: &mut [u8]) -> Option<usize> {
                 match self {
                     Self::Me => Some(0),
                     $(Self::$variant(payload) => crate::encode::write(payload, out)),+
                 }
+            }
+
+            /// Appends the whole frame to `out`; `false`, with `out` unchanged, if a text is longer than a frame can carry.
+            #[must_use]
+            pub fn append_to(&self, correlation: u64, out: &mut alloc::vec::Vec<u8>) -> bool {
+                let mut payload = alloc::vec![0; self.payload_len()];
+                self.write_payload(&mut payload).is_some()
+                    && crate::payload::append_frame(self.kind(), correlation, &payload, out)
+            }
+
+            /// Writes the payload into `out`, and gives it as what a [`crate::Message`] carries. `None` if a text is longer than
+            /// a frame can carry.
+            #[must_use]
+            pub fn encode<'o>(&self, out: &'o mut alloc::vec::Vec<u8>) -> Option<ServiceFrame<'o>> {
+                out.clear();
+                out.resize(self.payload_len(), 0);
+                let len = self.write_payload(out)?;
+                let payload = out.get(..len).filter(|_| len <= crate::limits::PAYLOAD_BYTES_MAX)?;
+                Some(ServiceFrame { kind: self.kind(), payload })
             }
         }
     };
 }
 
 services! {
-    GetProfile: false,
-    SetProfile<'a>: true,
-    FindUsers<'a>: false,
-    Friends: false,
-    FriendRequests: false,
-    RequestFriend<'a>: true,
-    ConfirmFriend<'a>: true,
-    DeclineFriend: true,
-    RemoveFriend: true,
-    OpenPrivate: true,
-    Inbox: false,
-    MarkRead: true,
-    Revoke: true,
-    CreateGroup<'a>: true,
-    AddMember: true,
-    RemoveMember: true,
-    SetRole: true,
-    Members: false,
+    GetProfile,
+    SetProfile<'a>,
+    FindUsers<'a>,
+    Friends,
+    FriendRequests,
+    RequestFriend<'a>,
+    ConfirmFriend<'a>,
+    DeclineFriend,
+    RemoveFriend,
+    OpenPrivate,
+    Inbox,
+    MarkRead,
+    Revoke,
+    CreateGroup<'a>,
+    AddMember,
+    RemoveMember,
+    SetRole,
+    Members,
+}
+
+/// A checked service, borrowed from the bytes it came in and not taken apart: so that the commands of the message path, which
+/// are moved about with it, stay small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceFrame<'a> {
+    kind: Kind,
+    payload: &'a [u8],
+}
+
+impl<'a> ServiceFrame<'a> {
+    /// `Ok(None)` for a kind that is none.
+    pub(crate) fn parse(kind: Kind, payload: &'a [u8]) -> Result<Option<Self>, FrameError> {
+        let checked = Service::parse(kind, payload)?;
+        Ok(checked.map(|_| Self { kind, payload }))
+    }
+
+    /// The kind of frame that carries it.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) const fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// Takes it apart.
+    ///
+    /// # Errors
+    /// None for what came from a frame or from [`Service::encode`]: both have been checked.
+    pub fn read(&self) -> Result<Service<'a>, FrameError> {
+        Service::parse(self.kind, self.payload)?.ok_or(FrameError::Kind)
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use wire::{
     Acked, CloseReason, ConversationHead, ConversationId, ConversationsEnd, Done, Event, FrameView,
-    Joined, Message, MessageId, News, Pulled, Reject, Seq, Text, UserId, Welcome,
+    Joined, Message, MessageId, News, NewsFrame, Pulled, Reject, Seq, Text, UserId, Welcome,
 };
 
 use crate::limits::BACKLOG_MAX;
@@ -55,21 +55,21 @@ pub enum Arrival {
         /// The last one.
         last: Seq,
     },
-    /// What others did that concerns the user, as one encoded frame: [`event_of`] reads it.
+    /// What others did that concerns the user, as one encoded frame: [`news_of`] reads it.
     News(Bytes),
 }
 
-/// The event of a frame that was kept whole.
+/// The news of a frame that was kept whole.
 #[must_use]
-pub fn event_of(frame: &[u8]) -> Option<Event<'_>> {
+pub fn news_of(frame: &[u8]) -> Option<News<'_>> {
     match FrameView::parse(frame).ok()?.message() {
-        Message::Event(event) => Some(event),
-        Message::Command(_) => None,
+        Message::Event(Event::News(news)) => news.read().ok(),
+        Message::Event(_) | Message::Command(_) => None,
     }
 }
 
 /// An event as a frame of its own.
-fn kept(correlation: u64, news: News<'_>) -> Bytes {
+fn kept(correlation: u64, news: NewsFrame<'_>) -> Bytes {
     let mut frame = Vec::new();
     // What came in a frame fits one.
     let _ = Message::Event(Event::News(news)).append_to(correlation, &mut frame);
@@ -154,11 +154,12 @@ impl Inbox {
             Notice::News { correlation: 0, news } => {
                 self.backlog.push_back(Arrival::News(kept(0, news)));
             }
-            Notice::News { correlation, news: News::Done(done) } => {
-                self.answer(correlation, Answer::Done(done));
-            }
             Notice::News { correlation, news } => {
-                self.answer(correlation, Answer::News(kept(correlation, news)));
+                let answer = match news.read() {
+                    Ok(News::Done(done)) => Answer::Done(done),
+                    _ => Answer::News(kept(correlation, news)),
+                };
+                self.answer(correlation, answer);
             }
             Notice::Goodbye { reason, reconnect_after_ms, .. } => {
                 self.goodbye = Some((reason, reconnect_after_ms));

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use client::{Broken, Follow, Notice, Session};
 use wire::{
     Acked, ClientMessageId, Command, ConversationHead, ConversationId, ConversationsEnd, Done,
-    Epoch, Event, FrameView, Goodbye, Joined, Message, MessageId, Pulled, Rejected, RoomId, Seq,
-    Text, UserId, Welcome, limits, split_frame,
+    Epoch, Event, FrameView, Goodbye, Joined, Message, MessageId, News, Pulled, Rejected, RoomId,
+    Seq, Text, UserId, Welcome, limits, split_frame,
 };
+
+/// No next page.
+const PAGE_END: ConversationId = ConversationId { first: 0, second: 0 };
 
 pub(crate) const ALICE: UserId = UserId(1);
 pub(crate) const BOB: UserId = UserId(2);
@@ -256,7 +259,8 @@ impl Node {
                 out.extend(self.accept(conversation, send.client_message_id, correlation));
             }
             Command::SendTexts(_) | Command::SignalCall(_) | Command::Service(_) => {
-                say(Event::from(Done { next: ConversationId::default(), is_complete: 1 }));
+                let (done, mut payload) = (Done { next: PAGE_END, is_complete: 1 }, Vec::new());
+                say(Event::News(News::Done(done).encode(&mut payload).expect("a short payload")));
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use wire::{CloseReason, Event, Goodbye, Message};
 
-use crate::conn::{ConnKey, Phase};
+use crate::conn::{ConnKey, Opening, Phase};
 use crate::effects::Effects;
 use crate::shard::Shard;
 use crate::time::Now;
@@ -161,8 +161,9 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         self.queued_bytes -= u64::from(conn.queue.bytes);
         self.counters.dropped_frames += self.nodes.clear(&mut conn.queue, &mut self.pool);
-        self.counters.closed += u64::from(!conn.is_shed);
-        self.shedding -= u32::from(conn.is_shed);
+        let is_shed = conn.opening == Opening::Shed;
+        self.counters.closed += u64::from(!is_shed);
+        self.shedding -= u32::from(is_shed);
         self.conns.remove(key);
     }
 }

@@ -1,4 +1,4 @@
-//! What a shard is told at its start and never changes.
+//! What a shard is told at its start. Only what is in [`crate::Limits`] ever changes.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,6 +16,17 @@ pub enum Durability {
     Relaxed,
     /// Kept in the shard's memory only, in a bounded history.
     None,
+}
+
+/// Whether a connection begins with the header of a proxy (PROXY protocol, version 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeaders {
+    /// It does not: such a header is garbage, since anybody could write one.
+    Refused,
+    /// It may: only whom the operator trusts can connect, with or without a proxy.
+    Optional,
+    /// It must: only proxies can connect.
+    Required,
 }
 
 /// One shard's settings.
@@ -37,6 +48,8 @@ pub struct Config {
     pub durability: Durability,
     /// The first message id of this shard in this start; ids count up from it.
     pub message_id_base: u64,
+    /// Whether a connection begins with the header of a proxy.
+    pub proxy_headers: ProxyHeaders,
     /// Connections that this shard takes; more are shed.
     pub connections_max: u32,
     /// The longest text, at most [`wire::limits::BODY_BYTES_MAX`].

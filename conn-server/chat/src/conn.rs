@@ -79,6 +79,19 @@ pub(crate) enum Phase {
     Aborted,
 }
 
+/// How a connection began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// Nothing has come yet: a proxy's header may be the first.
+    Awaited,
+    /// With the peer's own bytes.
+    Direct,
+    /// With a proxy's header.
+    Proxied,
+    /// There was no room for it: it stays only to be told so.
+    Shed,
+}
+
 /// One connection. Small, because there are millions: what only busy ones need is elsewhere.
 #[derive(Debug)]
 pub(crate) struct Conn {
@@ -108,8 +121,7 @@ pub(crate) struct Conn {
     pub(crate) is_eof: bool,
     /// It waits for mail credit or for its answers, and its driver was told to pause.
     pub(crate) is_paused: bool,
-    /// There was no room for it: it stays only to be told so.
-    pub(crate) is_shed: bool,
+    pub(crate) opening: Opening,
 }
 
 /// No index.
@@ -133,7 +145,7 @@ impl Conn {
         is_goodbye_queued: false,
         is_eof: false,
         is_paused: false,
-        is_shed: false,
+        opening: Opening::Awaited,
     };
 
     /// Whether commands of it may be handled now; if not, its bytes wait in the spill.

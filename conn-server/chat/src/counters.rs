@@ -80,6 +80,10 @@ counters! {
     violations_text,
     /// Violations: an id that names nothing.
     violations_id,
+    /// Violations: no proxy's header, where there must be one.
+    violations_proxy,
+    /// Connections that came with a proxy's header.
+    proxied,
     /// Frames dropped from the queues of slow readers and of connections that were cut.
     dropped_frames,
     /// Connections closed because their queue reached its bound.

@@ -39,10 +39,12 @@ mod message;
 mod outbox;
 mod pace;
 mod pending;
+mod proxy;
 mod queue;
 mod receive;
 mod recent;
 mod record;
+mod reload;
 mod room;
 mod round;
 mod send_queue;
@@ -55,11 +57,13 @@ mod time;
 mod timers;
 mod transmit;
 
-pub use config::{Config, Durability};
+pub use config::{Config, Durability, ProxyHeaders};
 pub use conn::ConnKey;
 pub use counters::{Counters, Gauges};
 pub use effects::Effects;
 pub use mail::MailBatch;
+pub use proxy::{NoProxyHeader, ProxyHeader};
+pub use reload::Limits;
 pub use shard::Shard;
 pub use store::{
     Append, ConversationsPage, HeadOf, Hearer, PullPage, Serve, Served, StoreBatch, StoreFault,

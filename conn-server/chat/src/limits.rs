@@ -46,6 +46,9 @@ pub const RELIEF_STEP_BYTES: u64 = SHARD_QUEUE_BYTES_MAX / 64;
 pub const LOGIN_FRAME_BYTES_MAX: usize =
     wire::HEADER_BYTES + wire::limits::TOKEN_BYTES_MAX + wire::limits::ROOT_BYTES_MAX;
 
+/// The longest header of a proxy: what a TCP segment always has room for, so that a proxy can send it in one.
+pub const PROXY_HEADER_BYTES_MAX: usize = 536;
+
 /// When the shard's bound is reached, the longest queues are closed until this much is queued: an eighth of the budget
 /// per scan of the table, so that the scan's cost is spread over thousands of messages.
 pub const SHARD_QUEUE_BYTES_LOW: u64 = SHARD_QUEUE_BYTES_MAX / 8 * 7;

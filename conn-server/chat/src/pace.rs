@@ -43,6 +43,13 @@ impl Pace {
         }
     }
 
+    /// By other settings from now on. Who was told a longer timeout is given it.
+    pub(crate) fn change(&mut self, config: &Config) {
+        let patience = self.patience;
+        *self = Self::new(config);
+        self.patience = self.patience.max(patience);
+    }
+
     /// What a login is told that makes the shard's sessions `sessions`.
     pub(crate) fn tell(&mut self, sessions: u64) -> Told {
         let told = self.at(sessions);

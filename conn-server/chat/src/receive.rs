@@ -62,7 +62,7 @@ impl Shard {
         beyond: usize,
         fx: &mut Effects,
     ) -> usize {
-        let mut rest = bytes;
+        let Some(mut rest) = self.behind_proxy_header(now, key, bytes, fx) else { return 0 };
         while self.conns.get(key).is_some_and(|conn| conn.is_open() && !conn.is_held()) {
             let parsed = match split_frame(rest) {
                 Ok(None) if self.is_too_long_for_a_stranger(key, rest) => {

@@ -5,8 +5,8 @@
 use alloc::vec::Vec;
 
 use wire::{
-    CallSignal, ClientMessageId, Command, Done, Event, Kind, Message, News, Reject, RoomId,
-    SendTexts, Service, SignalCall, Texts, UserId, home_of_room, home_of_user, split_frame,
+    CallSignal, ClientMessageId, Command, Done, Kind, Message, News, Reject, RoomId, SendTexts,
+    ServiceFrame, SignalCall, Texts, UserId, home_of_room, home_of_user, split_frame,
 };
 
 use crate::config::Durability;
@@ -25,7 +25,7 @@ impl Shard {
         now: Now,
         key: ConnKey,
         correlation: u64,
-        service: Service<'_>,
+        service: ServiceFrame<'_>,
         fx: &mut Effects,
     ) {
         self.counters.services += 1;
@@ -36,7 +36,7 @@ impl Shard {
             return;
         }
         let is_stalled = self.desk.is_stalled(now.mono, self.config.store_stall);
-        if !self.desk.takes_read() || (service.is_write() && is_stalled) {
+        if !self.desk.takes_read() || (kind.is_change() && is_stalled) {
             self.counters.store_credit_hits += 1;
             self.reject(now, key, correlation, kind, Reject::Busy, fx);
             return;
@@ -61,7 +61,7 @@ impl Shard {
             user,
             unix_ms: now.unix_ms,
             message_ids,
-            is_write: service.is_write(),
+            is_write: kind.is_change(),
             frame: range,
         }));
     }
@@ -199,8 +199,8 @@ impl Shard {
         self.await_answer(key);
         let SignalCall { to, call, signal, body } = signal;
         let mut frame = Vec::new();
-        let said = Event::from(CallSignal { from, call, signal, body });
-        let fits = Message::Event(said).append_to(0, &mut frame);
+        let said = News::CallSignal(CallSignal { from, call, signal, body });
+        let fits = said.append_to(0, &mut frame);
         debug_assert!(fits, "what came in a frame fits one");
         let origin = self.conn_ref(key);
         let home = home_of_user(to, self.config.shards);
@@ -223,8 +223,7 @@ impl Shard {
         if self.on_tell(now, to, frame, fx) {
             let done = Done { next: wire::ConversationId::default(), is_complete: 1 };
             let mut frame = Vec::new();
-            let fits =
-                Message::Event(Event::News(News::Done(done))).append_to(correlation, &mut frame);
+            let fits = News::Done(done).append_to(correlation, &mut frame);
             debug_assert!(fits, "a short frame");
             self.mail_conn(now, Mail::Reply { origin, is_last: true, frame: &frame }, origin, fx);
             return;

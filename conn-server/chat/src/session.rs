@@ -3,7 +3,7 @@
 use wire::{CloseReason, Epoch, Event, Kind, Login, Reject, UserId, Welcome, home_of_user};
 
 use crate::config::Config;
-use crate::conn::{Conn, ConnKey, ConnRef, Phase};
+use crate::conn::{Conn, ConnKey, ConnRef, Opening, Phase};
 use crate::directory::{Claim, Claimed};
 use crate::effects::Effects;
 use crate::limits::TOKEN_KEPT_S;
@@ -109,19 +109,22 @@ impl Shard {
         };
         conn.phase = Phase::Online;
         let user = conn.user;
+        // The shards' own ports are not those that a proxy has: whoever comes through one stays where it is.
+        let is_proxied = conn.opening == Opening::Proxied;
         self.sessions += 1;
         self.counters.logins += 1;
         let told = self.pace.tell(self.sessions);
         let deadline = tick_of(now.mono).saturating_add(self.pace.patience());
         self.timers.arm(&mut self.conns, key.index(), deadline);
         let home = home_of_user(user, self.config.shards);
+        let port = self.config.shard_ports.get(usize::from(home.0)).copied().unwrap_or(0);
         let welcome = Welcome {
             user,
             epoch: Epoch(epoch),
             heartbeat_interval_ms: told.interval_ms,
             heartbeat_timeout_ms: told.timeout_ms,
             body_bytes_max: self.config.body_bytes_max,
-            home_port: self.config.shard_ports.get(usize::from(home.0)).copied().unwrap_or(0),
+            home_port: if is_proxied { 0 } else { port },
             previous_close: cut,
         };
         self.send(now, key, correlation, Event::Welcome(welcome), fx);

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use wire::ConversationId;
 
 use crate::config::{Config, Durability};
-use crate::conn::{ConnKey, ConnRef, ConnTable, Phase};
+use crate::conn::{ConnKey, ConnRef, ConnTable, Opening, Phase};
 use crate::conversations::Conversations;
 use crate::counters::{Counters, Gauges};
 use crate::directory::Directory;
@@ -135,7 +135,9 @@ impl Shard {
         let tick = tick_of(now.mono);
         if let Some(conn) = self.conns.get_mut(key) {
             conn.heard = tick;
-            conn.is_shed = is_full;
+            if is_full {
+                conn.opening = Opening::Shed;
+            }
         }
         if is_full {
             self.shedding += 1;

@@ -6,25 +6,31 @@
 mod common;
 
 use chat::{Durability, Hearer, Served};
-use common::store::{Mood, done, frame};
+use common::store::{Mood, done, news};
 use common::{Seen, World, WorldConfig};
 use wire::{
-    ClientMessageId, Command, ConversationId, Event, Kind, MarkRead, MemberChanged, OpenPrivate,
-    ReadUpTo, Reject, RoomId, SendTexts, Seq, Service, SignalCall, Texts, UserId,
+    ClientMessageId, Command, ConversationId, Kind, MarkRead, MemberChanged, OpenPrivate, ReadUpTo,
+    Reject, RoomId, SendTexts, Seq, Service, SignalCall, Texts, UserId,
 };
 
 const OPEN: Service<'_> = Service::OpenPrivate(OpenPrivate { with: UserId(2) });
 const GROUP: RoomId = RoomId(wire::GROUPS_FROM + 1);
 
+/// A service as a command, with a payload that lives as long as the test.
+fn service(service: Service<'_>) -> Command<'static> {
+    let payload = Box::leak(Box::default());
+    Command::Service(service.encode(payload).expect("it fits a frame"))
+}
+
 fn news_for(user: u64) -> Vec<u8> {
     let conversation = ConversationId::private(UserId(1), UserId(user));
-    frame(0, ReadUpTo { conversation, user: UserId(1), seq: Seq(3) }.into())
+    news(0, ReadUpTo { conversation, user: UserId(1), seq: Seq(3) })
 }
 
 fn changed() -> Vec<u8> {
     let (user, by) = (UserId(3), UserId(1));
     let change = MemberChanged { group: GROUP, user, by, role: 0, is_member: 0, name: b"friends" };
-    frame(0, Event::from(change))
+    news(0, change)
 }
 
 #[test]
@@ -33,7 +39,7 @@ fn the_store_is_asked_for_the_sessions_user() {
         let mut world = World::with(2, durability);
         for (user, shard) in [(1, 0), (2, 0), (3, 1), (4, 1)] {
             let link = world.login(user, shard);
-            world.peer(link).command(Command::Service(OPEN));
+            world.peer(link).command(service(OPEN));
             world.run();
             assert_eq!(world.peer(link).news(), [Seen::Done { correlation: 2 }]);
             let (serve, kind) = world.store.asked.pop().expect("asked");
@@ -47,7 +53,7 @@ fn the_store_is_asked_for_the_sessions_user() {
 fn without_a_store_there_are_no_services() {
     let mut world = World::with(2, Durability::None);
     let link = world.login(1, 0);
-    world.peer(link).command(Command::Service(OPEN));
+    world.peer(link).command(service(OPEN));
     world.peer(link).join(GROUP.0);
     world.run();
     let reject = |reject| Seen::Rejected { reject, client_id: 0 };
@@ -56,10 +62,10 @@ fn without_a_store_there_are_no_services() {
 
 #[test]
 fn nothing_is_served_before_login() {
-    for service in [Service::Me, OPEN] {
+    for asked in [Service::Me, OPEN] {
         let mut world = World::small();
         let link = world.connect(0);
-        world.peer(link).command(Command::Service(service));
+        world.peer(link).command(service(asked));
         world.run();
         let news = world.peer(link).news();
         assert!(matches!(news[0], Seen::Rejected { reject: Reject::NotLoggedIn, .. }), "{news:?}");
@@ -72,8 +78,8 @@ fn a_rule_of_the_store_is_told_as_it_is() {
     let mut world = World::small();
     let link = world.login(1, 0);
     world.store.answers.push_back(Err(Reject::TooLate));
-    world.peer(link).command(Command::Service(OPEN));
-    world.peer(link).command(Command::Service(OPEN));
+    world.peer(link).command(service(OPEN));
+    world.peer(link).command(service(OPEN));
     world.run();
     let rejected = Seen::Rejected { reject: Reject::TooLate, client_id: 0 };
     assert_eq!(world.peer(link).news(), [rejected, Seen::Done { correlation: 3 }]);
@@ -96,7 +102,7 @@ fn news_reach_their_user_wherever_the_session_is() {
                 evicted: Vec::new(),
             };
             world.store.answers.push_back(Ok(served));
-            world.peer(asker).command(Command::Service(OPEN));
+            world.peer(asker).command(service(OPEN));
             world.run();
             assert_eq!(world.peer(hearer).news(), [Seen::News(Kind::ReadUpTo)]);
             assert_eq!(world.peer(asker).news(), [Seen::Done { correlation: 2 }]);
@@ -127,7 +133,7 @@ fn whoever_is_put_out_of_a_group_hears_it_and_nothing_after() {
             evicted: vec![(GROUP, UserId(3))],
         };
         world.store.answers.push_back(Ok(served));
-        world.peer(links[0]).command(Command::Service(OPEN));
+        world.peer(links[0]).command(service(OPEN));
         world.run();
         for (link, user) in links.iter().zip(1..) {
             let news = world.peer(*link).news();
@@ -180,7 +186,7 @@ fn who_asks_much_waits_and_loses_nothing() {
     let link = world.login(1, 0);
     world.store.mood = Mood::Stalled;
     for _ in 0..100 {
-        world.peer(link).command(Command::Service(Service::Me));
+        world.peer(link).command(service(Service::Me));
     }
     world.run();
     assert!(world.links[link].is_paused, "four are enough at a time");
@@ -200,11 +206,11 @@ fn changes_are_refused_while_the_disk_stalls() {
     world.pass(std::time::Duration::from_secs(2));
     let conversation = ConversationId::private(UserId(1), UserId(2));
     let mark = Service::MarkRead(MarkRead { conversation, seq: Seq(1) });
-    world.peer(link).command(Command::Service(mark));
+    world.peer(link).command(service(mark));
     world.run();
     let busy = Seen::Rejected { reject: Reject::Busy, client_id: 0 };
     assert_eq!(world.peer(link).news(), [busy]);
-    world.peer(link).command(Command::Service(Service::Me));
+    world.peer(link).command(service(Service::Me));
     world.run();
     assert!(world.peer(link).news().is_empty(), "a question waits: the reader may be well");
 }
@@ -219,7 +225,7 @@ fn a_long_answer_is_whole() {
     }
     frames.extend(done(2));
     world.store.answers.push_back(Ok(Served { frames, ..Served::default() }));
-    world.peer(link).command(Command::Service(Service::Me));
+    world.peer(link).command(service(Service::Me));
     world.run();
     let news = world.peer(link).news();
     assert_eq!(news.len(), 5_001);
@@ -233,7 +239,7 @@ fn an_answer_for_who_has_gone_is_dropped_and_others_hear() {
     let tells = vec![(Hearer::User(UserId(2)), news_for(2))];
     world.store.answers.push_back(Ok(Served { frames: done(2), tells, evicted: Vec::new() }));
     world.store.mood = Mood::Stalled;
-    world.peer(asker).command(Command::Service(OPEN));
+    world.peer(asker).command(service(OPEN));
     world.run();
     world.reset(asker);
     world.store.mood = Mood::Well;

@@ -13,7 +13,7 @@ use store::{Appended, Ask, Record, RecordFault, Served};
 use super::desk::answer_busy;
 use super::late::LateWriter;
 use super::monitor::{StoreMonitor, StoreStats};
-use super::services::{asks, served_outcome};
+use super::services::{RefusalLog, asks, served_outcome};
 use super::{Job, StorePace};
 use crate::clock::Clock;
 use crate::limits::{STORE_GROUP_APPENDS_MAX, STORE_LAST_TRIES, STORE_RETRY_MAX, STORE_RETRY_MIN};
@@ -28,6 +28,7 @@ pub(super) struct Committer {
     /// What the next commit takes; while the disk refuses, what was shown and is kept.
     group: Vec<Job>,
     state: State,
+    refusals: RefusalLog,
     pace: StorePace,
     /// When the last commit began.
     begun: Option<chat::Instant>,
@@ -66,7 +67,20 @@ impl Committer {
             State::Working
         };
         let pace = StorePace { commit_interval: Duration::ZERO, revoke_window: Duration::ZERO };
-        Self { writer, queue, lane, monitor, clock, group, state, pace, begun: None, pause }
+        let refusals = RefusalLog::default();
+        Self {
+            writer,
+            queue,
+            lane,
+            monitor,
+            clock,
+            group,
+            state,
+            refusals,
+            pace,
+            begun: None,
+            pause,
+        }
     }
 
     /// Sets its times.
@@ -200,9 +214,10 @@ impl Committer {
                     result: outcome_of(result),
                 })
                 .collect();
-            outcomes.extend(job.changes().zip(&mut served).map(|(serve, served)| StoreOutcome {
-                ticket: serve.ticket,
-                result: served_outcome(served),
+            outcomes.extend(job.changes().zip(&mut served).map(|(serve, served)| {
+                let result = served_outcome(served);
+                self.refusals.note(serve, &result);
+                StoreOutcome { ticket: serve.ticket, result }
             }));
             // A shard that has ended needs no answer.
             let _ = self.lane.answer(job.mail.shard, outcomes, job.mail.batch);

@@ -13,7 +13,7 @@ use wire::ShardId;
 use super::Job;
 use super::late::LateReader;
 use super::monitor::StoreMonitor;
-use super::services::{ask_of, served_outcome};
+use super::services::{RefusalLog, ask_of, served_outcome};
 use crate::clock::Clock;
 use crate::mesh::{StoreLane, StoreMail};
 
@@ -28,6 +28,7 @@ pub(super) struct Desk {
     clock: Clock,
     /// Reads to be done, in order, with the frame of each service. The core's credit bounds them.
     reads: VecDeque<(ShardId, StoreRequest, Vec<u8>)>,
+    refusals: RefusalLog,
 }
 
 impl Desk {
@@ -38,7 +39,15 @@ impl Desk {
         monitor: StoreMonitor,
         clock: Clock,
     ) -> Self {
-        Self { reader, jobs, lane, monitor, clock, reads: VecDeque::new() }
+        Self {
+            reader,
+            jobs,
+            lane,
+            monitor,
+            clock,
+            reads: VecDeque::new(),
+            refusals: RefusalLog::default(),
+        }
     }
 
     /// Runs until every shard has ended.
@@ -107,6 +116,9 @@ impl Desk {
                     Some(ask) => reader.serve(&ask).map(served_outcome),
                     None => Ok(Err(StoreFault::Refused)),
                 });
+                if let Ok(served) = &served {
+                    self.refusals.note(&serve, served);
+                }
                 (serve.ticket, served)
             }
             StoreRequest::Conversations(page) => {

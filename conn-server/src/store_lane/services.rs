@@ -4,9 +4,42 @@ use std::time::Duration;
 
 use chat::{Hearer, Serve, Served as Answered, StoreFault, Stored};
 use store::{Answer, Ask, Audience, Served};
-use wire::{Command, FrameView, Message};
+use wire::{Command, FrameView, Message, Reject};
 
 use super::Job;
+use crate::limits::REFUSALS_LOGGED_PER_S;
+
+/// Refusals by a rule in the log: whoever tries what is somebody else's is worth a line, and no more lines than people read.
+#[derive(Debug, Default)]
+pub(super) struct RefusalLog {
+    /// The second that is counted.
+    second: u64,
+    lines: u32,
+    left_out: u64,
+}
+
+impl RefusalLog {
+    /// Notes what became of a service.
+    pub(super) fn note(&mut self, serve: &Serve, result: &Result<Stored, StoreFault>) {
+        let Err(StoreFault::Rejected(reject @ (Reject::Forbidden | Reject::NotMember))) = result
+        else {
+            return;
+        };
+        let second = serve.unix_ms / 1000;
+        if second != self.second {
+            if self.left_out > 0 {
+                tracing::warn!(left_out = self.left_out, "more services were refused");
+            }
+            *self = Self { second, lines: 0, left_out: 0 };
+        }
+        if self.lines < REFUSALS_LOGGED_PER_S {
+            self.lines += 1;
+            tracing::warn!(user = serve.user.0, reject = reject.label(), "a service was refused");
+        } else {
+            self.left_out += 1;
+        }
+    }
+}
 
 /// The questions of a job that change something, in order.
 pub(super) fn asks(job: &Job, revoke_window: Duration) -> impl Iterator<Item = Ask<'_>> {
@@ -27,7 +60,7 @@ pub(super) fn ask_of<'a>(
         correlation: view.correlation(),
         message_ids: serve.message_ids,
         revoke_window_ms: u64::try_from(revoke_window.as_millis()).unwrap_or(u64::MAX),
-        service,
+        service: service.read().ok()?,
     })
 }
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use client::Follow;
-use client::blocking::{Answered, Arrival, Client, Error, event_of};
+use client::blocking::{Answered, Arrival, Client, Error, news_of};
 use store::{Accounts, NewAccount, Options};
 use wire::{
-    AddMember, ClientMessageId, ConfirmFriend, ConversationId, CreateGroup, Event, FriendRequests,
-    Group, Inbox, MarkRead, News, Reject, RemoveMember, RequestFriend, Revoke, RoomId, Seq,
-    Service, SignalCall, UserId,
+    AddMember, ClientMessageId, ConfirmFriend, ConversationId, CreateGroup, FriendRequests, Group,
+    Inbox, MarkRead, News, Reject, RemoveMember, RequestFriend, Revoke, RoomId, Seq, Service,
+    SignalCall, UserId,
 };
 
 use crate::node::{Home, Node, PATIENCE};
@@ -35,11 +35,11 @@ fn log_in(node: &Node, user: UserId) -> Client {
 
 /// The next thing that others did, as `pick` finds it in an event.
 #[track_caller]
-fn heard<T>(client: &mut Client, pick: impl Fn(Event<'_>) -> Option<T>) -> T {
+fn heard<T>(client: &mut Client, pick: impl Fn(News<'_>) -> Option<T>) -> T {
     loop {
         let arrival = client.recv(PATIENCE).expect("a session").expect("something in time");
         let Arrival::News(frame) = arrival else { continue };
-        if let Some(found) = event_of(&frame).and_then(&pick) {
+        if let Some(found) = news_of(&frame).and_then(&pick) {
             return found;
         }
     }
@@ -64,8 +64,8 @@ fn rejected<T: std::fmt::Debug>(result: Result<T, Error>) -> Reject {
 }
 
 fn group_of(answer: &Answered) -> RoomId {
-    let group = answer.events().find_map(|event| match event {
-        Event::News(News::Group(Group { group, .. })) => Some(group),
+    let group = answer.news().find_map(|event| match event {
+        News::Group(Group { group, .. }) => Some(group),
         _ => None,
     });
     group.expect("a group")
@@ -85,7 +85,7 @@ fn people_meet_and_talk() {
     let (alias, note) = (&b""[..], &b"hi, it is Alice"[..]);
     alice.serve(Service::RequestFriend(RequestFriend { to: BOB, alias, note })).expect("asked");
     let asker = heard(&mut bob, |event| match event {
-        Event::News(News::FriendRequested(asked)) => Some((asked.from, asked.note.to_vec())),
+        News::FriendRequested(asked) => Some((asked.from, asked.note.to_vec())),
         _ => None,
     });
     assert_eq!(asker, (ALICE, note.to_vec()));
@@ -93,7 +93,7 @@ fn people_meet_and_talk() {
     let conversation = ConversationId::private(ALICE, BOB);
     for client in [&mut alice, &mut bob] {
         let pair = heard(client, |event| match event {
-            Event::News(News::Befriended(befriended)) => Some(befriended.conversation),
+            News::Befriended(befriended) => Some(befriended.conversation),
             _ => None,
         });
         assert_eq!(pair, conversation);
@@ -108,13 +108,13 @@ fn people_meet_and_talk() {
     assert_eq!([said(&mut bob).2, said(&mut bob).2], ["one", "two"]);
     bob.serve(Service::MarkRead(MarkRead { conversation, seq: Seq(4) })).expect("read");
     let read = heard(&mut alice, |event| match event {
-        Event::News(News::ReadUpTo(up)) => Some((up.user, up.seq)),
+        News::ReadUpTo(up) => Some((up.user, up.seq)),
         _ => None,
     });
     assert_eq!(read, (BOB, Seq(4)));
     alice.serve(Service::Revoke(Revoke { conversation, seq: Seq(3) })).expect("taken back");
     let gone = heard(&mut bob, |event| match event {
-        Event::News(News::Revoked(revoked)) => Some((revoked.seq, revoked.by)),
+        News::Revoked(revoked) => Some((revoked.seq, revoked.by)),
         _ => None,
     });
     assert_eq!(gone, (Seq(3), ALICE));
@@ -141,7 +141,7 @@ fn a_group_keeps_strangers_out_and_a_call_needs_two() {
     alice.serve(add).expect("added");
     let is_member = |client: &mut Client| {
         heard(client, |event| match event {
-            Event::News(News::MemberChanged(changed)) => Some(changed.is_member),
+            News::MemberChanged(changed) => Some(changed.is_member),
             _ => None,
         })
     };
@@ -157,7 +157,7 @@ fn a_group_keeps_strangers_out_and_a_call_needs_two() {
     let signal = |to| SignalCall { to, call: 1, signal: 1, body: b"v=0" };
     alice.signal_call(signal(BOB)).expect("handed on");
     let caller = heard(&mut bob, |event| match event {
-        Event::News(News::CallSignal(signal)) => Some(signal.from),
+        News::CallSignal(signal) => Some(signal.from),
         _ => None,
     });
     assert_eq!(caller, ALICE);
@@ -182,21 +182,21 @@ fn what_waited_is_there_at_the_next_login_and_after_a_restart() {
     let node = Node::start(&home, &["--shards", "1"]);
     let mut bob = log_in(&node, BOB);
     let me = bob.serve(Service::Me).expect("his own");
-    let kinds: Vec<String> = me.events().map(|event| format!("{:?}", event.kind())).collect();
+    let kinds: Vec<String> = me.news().map(|event| format!("{:?}", event.kind())).collect();
     assert_eq!(kinds, ["Profile", "FriendRequested", "Group"]);
     let inbox = Inbox { after: ConversationId::default(), limit: 10 };
     let inbox = bob.serve(Service::Inbox(inbox)).expect("an inbox");
     let unread: Vec<u16> = inbox
-        .events()
+        .news()
         .filter_map(|event| match event {
-            Event::News(News::InboxItem(item)) => Some(item.unread),
+            News::InboxItem(item) => Some(item.unread),
             _ => None,
         })
         .collect();
     assert_eq!(unread, [1]);
     let requests = FriendRequests { after: UserId(0), limit: 10 };
     let waiting = bob.serve(Service::FriendRequests(requests)).expect("requests");
-    assert_eq!(waiting.events().count(), 1);
+    assert_eq!(waiting.news().count(), 1);
     bob.join(group).expect("entered");
     let page = bob.pull(ConversationId::room(group), Seq(0), 10).expect("a page");
     assert_eq!(&page.messages[0].body[..], b"while you were away");

@@ -24,9 +24,11 @@ pub fn play(role: RoleArgs) -> anyhow::Result<()> {
         die_with(parent)?;
     }
     match role.role {
-        Role::Balancer => balancer::run(arguments("ringline-balancer", role.args)),
-        Role::Gateway => gateway::run(arguments("ringline-gateway", role.args)),
-        Role::Node => conn_server::run(arguments("ringline-node", role.args)),
+        Role::Balancer => {
+            balancer::run(arguments::<balancer::Args>("ringline-balancer", role.args))
+        }
+        Role::Gateway => gateway::run(arguments::<gateway::Args>("ringline-gateway", role.args)),
+        Role::Node => conn_server::run(arguments::<conn_server::Args>("ringline-node", role.args)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a service says: frames for whoever asked, frames for others, and who must leave a room.
 
 use wire::limits::PAGE_ITEMS_MAX;
-use wire::{ConversationId, Done, Event, Message, RoomId, UserId};
+use wire::{ConversationId, Done, Event, Message, News, RoomId, Text, UserId};
 
 use crate::limits::ANSWER_PAGE_BYTES_MAX;
 
@@ -41,21 +41,31 @@ impl Answer {
     }
 
     /// Says something to whoever asked.
-    pub(super) fn reply<'a>(&mut self, event: impl Into<Event<'a>>) {
+    pub(super) fn reply<'a>(&mut self, news: impl Into<News<'a>>) {
         // What came from the store was within its bounds when it was written, so it always fits a frame.
-        let fits = Message::Event(event.into()).append_to(self.correlation, &mut self.frames);
+        let fits = news.into().append_to(self.correlation, &mut self.frames);
         debug_assert!(fits, "an event of the store is longer than a frame");
     }
 
     /// Says something to others.
-    pub(super) fn tell<'a>(&mut self, to: Audience, event: impl Into<Event<'a>>) {
-        let message = Message::Event(event.into());
+    pub(super) fn tell<'a>(&mut self, to: Audience, news: impl Into<News<'a>>) {
+        let news = news.into();
+        self.tell_with(to, |frames| news.append_to(0, frames));
+    }
+
+    /// Says to others what somebody has said.
+    pub(super) fn tell_text(&mut self, to: Audience, text: Text<'_>) {
+        let message = Message::Event(Event::Text(text));
+        self.tell_with(to, |frames| message.append_to(0, frames));
+    }
+
+    fn tell_with(&mut self, to: Audience, append: impl FnOnce(&mut Vec<u8>) -> bool) {
         let mut fresh = Vec::new();
         let frames = match self.tells.last_mut() {
             Some(tell) if tell.to == to => &mut tell.frames,
             Some(_) | None => &mut fresh,
         };
-        let fits = message.append_to(0, frames);
+        let fits = append(frames);
         debug_assert!(fits, "an event of the store is longer than a frame");
         if !fresh.is_empty() {
             self.tells.push(Tell { to, frames: fresh });

@@ -1,7 +1,7 @@
 //! Friends: requests, answers to them, and who is whose.
 
 use wire::{
-    Befriended, ClientMessageId, ConfirmFriend, ConversationId, DeclineFriend, Done, Event, Friend,
+    Befriended, ClientMessageId, ConfirmFriend, ConversationId, DeclineFriend, Done, Friend,
     FriendRequested, FriendRequests, Friends, MessageId, Reject, RemoveFriend, RequestFriend, Text,
     Unfriended, UserId,
 };
@@ -160,10 +160,6 @@ pub(super) fn confirm<L: Ledger>(
         )?;
     }
     let conversation = ConversationId::private(ask.user, confirm.from);
-    let tell_both = |answer: &mut Answer, event: Event<'_>| {
-        answer.tell(Audience::User(ask.user), event);
-        answer.tell(Audience::User(confirm.from), event);
-    };
     // Each in one piece, so that nobody hears a greeting of a stranger.
     answer.tell(Audience::User(ask.user), befriended(&asker, conversation, confirm.alias));
     answer.tell(Audience::User(confirm.from), befriended(&confirmer, conversation, &alias));
@@ -171,7 +167,9 @@ pub(super) fn confirm<L: Ledger>(
     let said = [(confirm.from, word), (ask.user, ANSWER)];
     for ((from, body), message_id) in said.into_iter().zip(ask.message_ids.into_iter().flatten()) {
         let text = greet(ledger, ask, conversation, (from, body, message_id))?;
-        tell_both(answer, Event::Text(text));
+        for user in [ask.user, confirm.from] {
+            answer.tell_text(Audience::User(user), text);
+        }
     }
     Ok(done())
 }

@@ -173,9 +173,10 @@ pub(super) fn remove<L: Ledger>(
     ledger.lock(Locked::Group(remove.group))?;
     let own = member(ledger, remove.group, ask.user)?;
     let row = row_of(remove.group)?;
+    let mut is_last = false;
     if remove.user == ask.user {
         let of_group = "SELECT count(*) FROM group_members WHERE group_id = ?";
-        let is_last = count(ledger, of_group, row)? == 1;
+        is_last = count(ledger, of_group, row)? == 1;
         ensure(own != Role::Creator || is_last, Reject::Forbidden)?;
     } else {
         ensure(own >= Role::Admin, Reject::Forbidden)?;
@@ -189,6 +190,10 @@ pub(super) fn remove<L: Ledger>(
     )?;
     tell(ledger, ask, (remove.group, remove.user, Role::User), false, answer)?;
     answer.evict(remove.group, remove.user);
+    if is_last {
+        // Its number is never given again, so what was said in it is nobody's.
+        ledger.execute("DELETE FROM chat_groups WHERE id = ?", &[Value::Int(row)])?;
+    }
     Ok(done())
 }
 

@@ -8,6 +8,7 @@ use wire::{
 use super::answer::{Answer, Audience, Pager};
 use super::people::{existing, find};
 use super::{Ask, Ledger, Lists, Reads, Step, Stop, Value, done, ensure, groups, number};
+use crate::limits::INBOX_ITEMS_MAX;
 
 /// Both numbers of a conversation, as databases keep them.
 fn numbers<E>(conversation: ConversationId) -> Result<[i64; 2], Stop<E>> {
@@ -34,7 +35,7 @@ pub(super) fn list<L: Lists>(
     page: &Inbox,
     answer: &mut Answer,
 ) -> Step<Done, L> {
-    let mut pager = Pager::new(answer, page.after, page.limit);
+    let mut pager = Pager::new(answer, page.after, page.limit.min(INBOX_ITEMS_MAX));
     let is_group = |after: ConversationId| after.as_room().filter(|room| room.is_group());
     // Groups have the higher numbers, so they come behind all private conversations.
     if is_group(page.after).is_none() {

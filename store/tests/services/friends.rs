@@ -2,12 +2,12 @@
 
 use store::Answer;
 use wire::{
-    ConfirmFriend, ConversationId, DeclineFriend, Event, FriendRequests, Friends, News, Reject,
+    ConfirmFriend, ConversationId, DeclineFriend, FriendRequests, Friends, News, Reject,
     RemoveFriend, RequestFriend, Service, UserId,
 };
 
 use crate::ground::Kind;
-use crate::shop::{Shop, end, events, told};
+use crate::shop::{Heard, Shop, end, events, told};
 
 fn request(to: UserId) -> Service<'static> {
     Service::RequestFriend(RequestFriend { to, alias: b"Bobby", note: b"It is me, Alice" })
@@ -24,7 +24,7 @@ const REQUESTS: Service<'_> =
 /// Each friend with the name that the asker has for them.
 fn friends(answer: &Answer) -> Vec<(UserId, String)> {
     let friend = |event| match event {
-        Event::News(News::Friend(friend)) => {
+        Heard::News(News::Friend(friend)) => {
             Some((friend.user, String::from_utf8(friend.alias.to_vec()).expect("a name")))
         }
         _ => None,
@@ -35,7 +35,7 @@ fn friends(answer: &Answer) -> Vec<(UserId, String)> {
 /// Who asks, and with what word.
 fn askers(answer: &Answer) -> Vec<(UserId, String)> {
     let asker = |event| match event {
-        Event::News(News::FriendRequested(asked)) => {
+        Heard::News(News::FriendRequested(asked)) => {
             Some((asked.from, String::from_utf8(asked.note.to_vec()).expect("a word")))
         }
         _ => None,
@@ -46,7 +46,7 @@ fn askers(answer: &Answer) -> Vec<(UserId, String)> {
 fn two_become_friends(on: Kind) {
     let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     let asked = shop.granted(alice, request(bob));
-    let [Event::News(News::FriendRequested(pushed))] = told(&asked, bob)[..] else {
+    let [Heard::News(News::FriendRequested(pushed))] = told(&asked, bob)[..] else {
         panic!("bob hears of it")
     };
     assert_eq!(
@@ -60,7 +60,7 @@ fn two_become_friends(on: Kind) {
     let confirmed = shop.granted(bob, confirm(alice));
     let conversation = ConversationId::private(alice, bob);
     for (one, other, alias) in [(alice, bob, &b"Bobby"[..]), (bob, alice, b"Al")] {
-        let [Event::News(News::Befriended(befriended)), Event::Text(first), Event::Text(second)] =
+        let [Heard::News(News::Befriended(befriended)), Heard::Text(first), Heard::Text(second)] =
             told(&confirmed, one)[..]
         else {
             panic!("both hear of it, with two greetings")
@@ -148,7 +148,7 @@ fn a_friendship_ends_for_both(on: Kind) {
     let answer = shop.granted(alice, remove);
     assert!(matches!(
         told(&answer, bob)[..],
-        [Event::News(News::Unfriended(unfriended))] if unfriended.user == alice
+        [Heard::News(News::Unfriended(unfriended))] if unfriended.user == alice
     ));
     assert!(friends(&shop.granted(alice, FRIENDS)).is_empty());
     assert!(friends(&shop.granted(bob, FRIENDS)).is_empty());

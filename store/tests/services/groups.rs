@@ -2,12 +2,12 @@
 
 use store::Answer;
 use wire::{
-    AddMember, ConversationId, CreateGroup, Event, Members, News, Reject, RemoveMember, Role,
-    RoomId, Seq, Service, SetRole, UserId,
+    AddMember, ConversationId, CreateGroup, Members, News, Reject, RemoveMember, Role, RoomId, Seq,
+    Service, SetRole, UserId,
 };
 
 use crate::ground::Kind;
-use crate::shop::{Shop, end, events, told, told_room};
+use crate::shop::{Heard, Shop, end, events, told, told_room};
 
 const fn add(group: RoomId, user: UserId, role: Role) -> Service<'static> {
     Service::AddMember(AddMember { group, user, role: role.code() })
@@ -28,7 +28,7 @@ fn members(shop: &mut Shop, asker: UserId, group: RoomId) -> Vec<(UserId, u8)> {
 
 fn listed(answer: &Answer) -> Vec<(UserId, u8)> {
     let member = |event| match event {
-        Event::News(News::Member(member)) => Some((member.user, member.role)),
+        Heard::News(News::Member(member)) => Some((member.user, member.role)),
         _ => None,
     };
     events(&answer.frames).filter_map(member).collect()
@@ -40,7 +40,7 @@ fn a_group_is_made_filled_and_emptied(on: Kind) {
     assert!(group.is_group());
     let added = shop.granted(alice, add(group, bob, Role::Admin));
     for heard in [told(&added, bob), told_room(&added, group)] {
-        let [Event::News(News::MemberChanged(changed))] = heard[..] else { panic!("{heard:?}") };
+        let [Heard::News(News::MemberChanged(changed))] = heard[..] else { panic!("{heard:?}") };
         assert_eq!((changed.user, changed.by, changed.is_member), (bob, alice, 1));
         assert_eq!((changed.role, changed.name), (Role::Admin.code(), &b"friends"[..]));
     }
@@ -55,6 +55,8 @@ fn a_group_is_made_filled_and_emptied(on: Kind) {
     shop.granted(bob, remove(group, bob));
     shop.granted(alice, remove(group, alice));
     assert_eq!(shop.refused(alice, page), Reject::NotMember, "nobody is left");
+    assert!(!shop.dump().contains("chat_groups"), "the group is gone");
+    assert_ne!(shop.group(alice, "another"), group, "and its number is not given again");
 }
 
 /// What each role may do to a member of each role: `None` stands for a stranger.

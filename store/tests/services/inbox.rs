@@ -2,16 +2,16 @@
 
 use store::Answer;
 use wire::{
-    AddMember, ConversationId, Event, Inbox, InboxItem, MarkRead, News, OpenPrivate, Reject,
-    RemoveMember, Revoke, RoomId, Seq, Service, UserId,
+    AddMember, ConversationId, Inbox, InboxItem, MarkRead, News, OpenPrivate, Reject, RemoveMember,
+    Revoke, RoomId, Seq, Service, UserId,
 };
 
 use crate::ground::Kind;
-use crate::shop::{REVOKE_WINDOW_MS, Shop, end, events, told, told_room};
+use crate::shop::{Heard, REVOKE_WINDOW_MS, Shop, end, events, told, told_room};
 
 fn items(answer: &Answer) -> Vec<InboxItem<'_>> {
     let item = |event| match event {
-        Event::News(News::InboxItem(item)) => Some(item),
+        Heard::News(News::InboxItem(item)) => Some(item),
         _ => None,
     };
     events(&answer.frames).filter_map(item).collect()
@@ -58,7 +58,7 @@ fn an_inbox_knows_what_is_unread(on: Kind) {
     let read = shop.granted(alice, mark(conversation, 3));
     assert!(matches!(
         told(&read, bob)[..],
-        [Event::News(News::ReadUpTo(up))] if (up.user, up.seq.0) == (alice, 3)
+        [Heard::News(News::ReadUpTo(up))] if (up.user, up.seq.0) == (alice, 3)
     ));
     let after = shop.granted(alice, ALL);
     assert_eq!((items(&after)[0].read.0, items(&after)[0].unread), (3, 2));
@@ -115,7 +115,7 @@ fn an_inbox_comes_by_page_groups_last(on: Kind) {
         loop {
             let answer = shop.granted(alice, Service::Inbox(Inbox { after, limit }));
             let page = items(&answer);
-            assert!(page.len() <= usize::from(limit));
+            assert!(page.len() <= usize::from(limit.min(store::limits::INBOX_ITEMS_MAX)));
             seen.extend(page.iter().map(|item| item.conversation));
             let end = end(&answer);
             after = end.next;
@@ -139,7 +139,7 @@ fn whoever_said_it_may_take_it_back_for_a_while(on: Kind) {
     let answer = shop.granted(alice, revoke(conversation, first));
     assert!(matches!(
         told(&answer, bob)[..],
-        [Event::News(News::Revoked(gone))] if (gone.seq.0, gone.by) == (first, alice)
+        [Heard::News(News::Revoked(gone))] if (gone.seq.0, gone.by) == (first, alice)
     ));
     assert_eq!(shop.texts(conversation)[0].2, "", "its text is gone");
     assert!(shop.granted(alice, revoke(conversation, first)).tells.is_empty(), "once");

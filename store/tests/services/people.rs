@@ -2,15 +2,15 @@
 
 use store::Answer;
 use wire::{
-    Event, FindUsers, GetProfile, News, Profile, Reject, RequestFriend, Service, SetProfile, UserId,
+    FindUsers, GetProfile, News, Profile, Reject, RequestFriend, Service, SetProfile, UserId,
 };
 
 use crate::ground::Kind;
-use crate::shop::{Shop, end, events};
+use crate::shop::{Heard, Shop, end, events};
 
 fn profiles(answer: &Answer) -> Vec<Profile<'_>> {
     let profile = |event| match event {
-        Event::News(News::Profile(profile)) => Some(profile),
+        Heard::News(News::Profile(profile)) => Some(profile),
         _ => None,
     };
     events(&answer.frames).filter_map(profile).collect()
@@ -112,7 +112,7 @@ fn a_session_begins_with_what_waits(on: Kind) {
         events(&answer.frames).map(|event| format!("{:?}", event.kind())).collect();
     assert_eq!(kinds, ["Profile", "FriendRequested", "Friend", "Group", "Done"]);
     assert_eq!(end(&answer).is_complete, 1);
-    let has_group = |event| matches!(event, Event::News(News::Group(g)) if g.group == group);
+    let has_group = |event| matches!(event, Heard::News(News::Group(g)) if g.group == group);
     assert!(events(&answer.frames).any(has_group));
     let stranger = shop.granted(UserId(500), Service::Me);
     assert_eq!(events(&stranger.frames).count(), 1, "a session without an account has no profile");

@@ -5,7 +5,7 @@ use store::{
 };
 use wire::{
     ClientMessageId, ConversationId, Event, FrameView, Group, Message, MessageId, News, Reject,
-    RoomId, Seq, Service, UserId, split_frame,
+    RoomId, Seq, Service, Text, UserId, split_frame,
 };
 
 use crate::ground::{Ground, Kind};
@@ -115,7 +115,7 @@ impl Shop {
         let create = wire::CreateGroup { name: name.as_bytes() };
         let answer = self.granted(creator, Service::CreateGroup(create));
         let group = events(&answer.frames).find_map(|event| match event {
-            Event::News(News::Group(Group { group, .. })) => Some(group),
+            Heard::News(News::Group(Group { group, .. })) => Some(group),
             _ => None,
         });
         group.expect("a group")
@@ -127,27 +127,47 @@ impl Shop {
     }
 }
 
+/// What a service says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard<'a> {
+    News(News<'a>),
+    Text(Text<'a>),
+}
+
+impl Heard<'_> {
+    pub fn kind(&self) -> wire::Kind {
+        match self {
+            Self::News(news) => news.kind(),
+            Self::Text(_) => wire::Kind::Text,
+        }
+    }
+}
+
 /// The events of encoded frames, each with its correlation id checked to be the one that is due.
-pub fn events(frames: &[u8]) -> impl Iterator<Item = Event<'_>> {
+pub fn events(frames: &[u8]) -> impl Iterator<Item = Heard<'_>> {
     let mut rest = frames;
     std::iter::from_fn(move || {
         let (frame, after) = split_frame(rest).expect("whole frames")?;
         rest = after;
         match FrameView::parse(frame).expect("valid frames").message() {
-            Message::Event(event) => Some(event),
+            Message::Event(Event::News(news)) => {
+                Some(Heard::News(news.read().expect("valid news")))
+            }
+            Message::Event(Event::Text(text)) => Some(Heard::Text(text)),
+            Message::Event(event) => panic!("{event:?}"),
             Message::Command(command) => panic!("{command:?}"),
         }
     })
 }
 
 /// What was told to one user.
-pub fn told(answer: &Answer, user: UserId) -> Vec<Event<'_>> {
+pub fn told(answer: &Answer, user: UserId) -> Vec<Heard<'_>> {
     let mine = answer.tells.iter().filter(move |tell| tell.to == Audience::User(user));
     mine.flat_map(|tell| events(&tell.frames)).collect()
 }
 
 /// What was told to whoever has entered a room.
-pub fn told_room(answer: &Answer, room: RoomId) -> Vec<Event<'_>> {
+pub fn told_room(answer: &Answer, room: RoomId) -> Vec<Heard<'_>> {
     let its = answer.tells.iter().filter(move |tell| tell.to == Audience::Room(room));
     its.flat_map(|tell| events(&tell.frames)).collect()
 }
@@ -155,7 +175,7 @@ pub fn told_room(answer: &Answer, room: RoomId) -> Vec<Event<'_>> {
 /// The end of an answer.
 pub fn end(answer: &Answer) -> wire::Done {
     match events(&answer.frames).last() {
-        Some(Event::News(News::Done(done))) => done,
+        Some(Heard::News(News::Done(done))) => done,
         other => panic!("an answer ends with its end, not {other:?}"),
     }
 }

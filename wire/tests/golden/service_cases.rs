@@ -16,6 +16,17 @@ const GROUP: RoomId = RoomId(wire::GROUPS_FROM + 3);
 /// Two texts: 42 says "hi", 43 says "you".
 const TEXTS: &[u8] = b"\x2a\0\0\0\0\0\0\0\x02\0\0\0hi\x2b\0\0\0\0\0\0\0\x03\0\0\0you";
 
+/// A payload that lives as long as the test.
+fn service(service: Service<'static>) -> Message<'static> {
+    let payload = Box::leak(Box::default());
+    Message::Command(Command::Service(service.encode(payload).unwrap()))
+}
+
+fn news(news: News<'static>) -> Message<'static> {
+    let payload = Box::leak(Box::default());
+    Message::Event(Event::News(news.encode(payload).unwrap()))
+}
+
 pub(crate) fn all() -> Vec<Golden> {
     let mut all = commands();
     all.extend(events());
@@ -59,27 +70,20 @@ fn commands() -> Vec<Golden> {
             ],
             line: "SignalCall to=9 call=77 signal=1 body=763d30",
         },
+        Golden { message: service(Service::Me), payload_len: "00000000", fields: &[], line: "Me" },
         Golden {
-            message: Message::Command(Command::Service(Service::Me)),
-            payload_len: "00000000",
-            fields: &[],
-            line: "Me",
-        },
-        Golden {
-            message: Message::Command(Command::Service(Service::GetProfile(GetProfile {
-                user: UserId(7),
-            }))),
+            message: service(Service::GetProfile(GetProfile { user: UserId(7) })),
             payload_len: "08000000",
             fields: &[("user", "0700000000000000")],
             line: "GetProfile user=7",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::SetProfile(SetProfile {
+            message: service(Service::SetProfile(SetProfile {
                 sex: 1,
                 nickname: "Bób".as_bytes(),
                 description: b"hi",
                 avatar: b"b.png",
-            }))),
+            })),
             payload_len: "24000000",
             fields: &[
                 ("the nickname", "42 c3 b3 62"),
@@ -96,12 +100,12 @@ fn commands() -> Vec<Golden> {
             line: "SetProfile sex=1 nickname=42c3b362 description=6869 avatar=622e706e67",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::FindUsers(FindUsers {
+            message: service(Service::FindUsers(FindUsers {
                 after: UserId(5),
                 limit: 20,
                 is_exact: 0,
                 username: b"bob",
-            }))),
+            })),
             payload_len: "16000000",
             fields: &[
                 ("the username", "62 6f 62"),
@@ -114,29 +118,26 @@ fn commands() -> Vec<Golden> {
             line: "FindUsers after=5 limit=20 is_exact=0 username=626f62",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::Friends(Friends {
-                after: UserId(5),
-                limit: 20,
-            }))),
+            message: service(Service::Friends(Friends { after: UserId(5), limit: 20 })),
             payload_len: "0a000000",
             fields: &[("after", "0500000000000000"), ("limit", "1400")],
             line: "Friends after=5 limit=20",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::FriendRequests(FriendRequests {
+            message: service(Service::FriendRequests(FriendRequests {
                 after: UserId(5),
                 limit: 20,
-            }))),
+            })),
             payload_len: "0a000000",
             fields: &[("after", "0500000000000000"), ("limit", "1400")],
             line: "FriendRequests after=5 limit=20",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::RequestFriend(RequestFriend {
+            message: service(Service::RequestFriend(RequestFriend {
                 to: UserId(9),
                 alias: b"Bobby",
                 note: b"hello",
-            }))),
+            })),
             payload_len: "22000000",
             fields: &[
                 ("the alias", "42 6f 62 62 79"),
@@ -150,10 +151,10 @@ fn commands() -> Vec<Golden> {
             line: "RequestFriend to=9 alias=426f626279 note=68656c6c6f",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::ConfirmFriend(ConfirmFriend {
+            message: service(Service::ConfirmFriend(ConfirmFriend {
                 from: UserId(7),
                 alias: b"Bobby",
-            }))),
+            })),
             payload_len: "15000000",
             fields: &[
                 ("the alias", "42 6f 62 62 79"),
@@ -164,43 +165,31 @@ fn commands() -> Vec<Golden> {
             line: "ConfirmFriend from=7 alias=426f626279",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::DeclineFriend(DeclineFriend {
-                from: UserId(7),
-            }))),
+            message: service(Service::DeclineFriend(DeclineFriend { from: UserId(7) })),
             payload_len: "08000000",
             fields: &[("from", "0700000000000000")],
             line: "DeclineFriend from=7",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::RemoveFriend(RemoveFriend {
-                user: UserId(7),
-            }))),
+            message: service(Service::RemoveFriend(RemoveFriend { user: UserId(7) })),
             payload_len: "08000000",
             fields: &[("user", "0700000000000000")],
             line: "RemoveFriend user=7",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::OpenPrivate(OpenPrivate {
-                with: UserId(9),
-            }))),
+            message: service(Service::OpenPrivate(OpenPrivate { with: UserId(9) })),
             payload_len: "08000000",
             fields: &[("with", "0900000000000000")],
             line: "OpenPrivate with=9",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::Inbox(Inbox {
-                after: ConversationId::default(),
-                limit: 20,
-            }))),
+            message: service(Service::Inbox(Inbox { after: ConversationId::default(), limit: 20 })),
             payload_len: "12000000",
             fields: &[("after: two users", "0000000000000000 0000000000000000"), ("limit", "1400")],
             line: "Inbox after=0:0 limit=20",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::MarkRead(MarkRead {
-                conversation: PAIR,
-                seq: Seq(5),
-            }))),
+            message: service(Service::MarkRead(MarkRead { conversation: PAIR, seq: Seq(5) })),
             payload_len: "18000000",
             fields: &[
                 ("conversation: two users", "0700000000000000 0900000000000000"),
@@ -209,10 +198,7 @@ fn commands() -> Vec<Golden> {
             line: "MarkRead conversation=7:9 seq=5",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::Revoke(Revoke {
-                conversation: PAIR,
-                seq: Seq(5),
-            }))),
+            message: service(Service::Revoke(Revoke { conversation: PAIR, seq: Seq(5) })),
             payload_len: "18000000",
             fields: &[
                 ("conversation: two users", "0700000000000000 0900000000000000"),
@@ -221,9 +207,7 @@ fn commands() -> Vec<Golden> {
             line: "Revoke conversation=7:9 seq=5",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::CreateGroup(CreateGroup {
-                name: b"friends",
-            }))),
+            message: service(Service::CreateGroup(CreateGroup { name: b"friends" })),
             payload_len: "0f000000",
             fields: &[
                 ("the name", "66 72 69 65 6e 64 73"),
@@ -233,40 +217,33 @@ fn commands() -> Vec<Golden> {
             line: "CreateGroup name=667269656e6473",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::AddMember(AddMember {
+            message: service(Service::AddMember(AddMember {
                 group: GROUP,
                 user: UserId(7),
                 role: 1,
-            }))),
+            })),
             payload_len: "11000000",
             fields: &[("group", "0300000000000040"), ("user", "0700000000000000"), ("role", "01")],
             line: "AddMember group=4611686018427387907 user=7 role=1",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::RemoveMember(RemoveMember {
-                group: GROUP,
-                user: UserId(7),
-            }))),
+            message: service(Service::RemoveMember(RemoveMember { group: GROUP, user: UserId(7) })),
             payload_len: "10000000",
             fields: &[("group", "0300000000000040"), ("user", "0700000000000000")],
             line: "RemoveMember group=4611686018427387907 user=7",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::SetRole(SetRole {
-                group: GROUP,
-                user: UserId(7),
-                role: 1,
-            }))),
+            message: service(Service::SetRole(SetRole { group: GROUP, user: UserId(7), role: 1 })),
             payload_len: "11000000",
             fields: &[("group", "0300000000000040"), ("user", "0700000000000000"), ("role", "01")],
             line: "SetRole group=4611686018427387907 user=7 role=1",
         },
         Golden {
-            message: Message::Command(Command::Service(Service::Members(Members {
+            message: service(Service::Members(Members {
                 group: GROUP,
                 after: UserId(5),
                 limit: 20,
-            }))),
+            })),
             payload_len: "12000000",
             fields: &[
                 ("group", "0300000000000040"),
@@ -281,7 +258,7 @@ fn commands() -> Vec<Golden> {
 fn events() -> Vec<Golden> {
     vec![
         Golden {
-            message: Message::Event(Event::News(News::Done(Done { next: PAIR, is_complete: 1 }))),
+            message: news(News::Done(Done { next: PAIR, is_complete: 1 })),
             payload_len: "11000000",
             fields: &[
                 ("next: two users", "0700000000000000 0900000000000000"),
@@ -290,14 +267,14 @@ fn events() -> Vec<Golden> {
             line: "Done next=7:9 is_complete=1",
         },
         Golden {
-            message: Message::Event(Event::News(News::Profile(Profile {
+            message: news(News::Profile(Profile {
                 user: UserId(7),
                 sex: 1,
                 username: b"bob",
                 nickname: "Bób".as_bytes(),
                 description: b"hi",
                 avatar: b"b.png",
-            }))),
+            })),
             payload_len: "37000000",
             fields: &[
                 ("the username", "62 6f 62"),
@@ -318,7 +295,7 @@ fn events() -> Vec<Golden> {
             line: "Profile user=7 sex=1 username=626f62 nickname=42c3b362 description=6869 avatar=622e706e67",
         },
         Golden {
-            message: Message::Event(Event::News(News::Friend(Friend {
+            message: news(News::Friend(Friend {
                 user: UserId(7),
                 sex: 1,
                 username: b"bob",
@@ -326,7 +303,7 @@ fn events() -> Vec<Golden> {
                 description: b"hi",
                 avatar: b"b.png",
                 alias: b"Bobby",
-            }))),
+            })),
             payload_len: "44000000",
             fields: &[
                 ("the username", "62 6f 62"),
@@ -350,7 +327,7 @@ fn events() -> Vec<Golden> {
             line: "Friend user=7 sex=1 username=626f62 nickname=42c3b362 description=6869 avatar=622e706e67 alias=426f626279",
         },
         Golden {
-            message: Message::Event(Event::News(News::FriendRequested(FriendRequested {
+            message: news(News::FriendRequested(FriendRequested {
                 from: UserId(7),
                 unix_ms: 1_700_000_000_000,
                 sex: 1,
@@ -359,7 +336,7 @@ fn events() -> Vec<Golden> {
                 description: b"hi",
                 avatar: b"b.png",
                 note: b"hello",
-            }))),
+            })),
             payload_len: "4c000000",
             fields: &[
                 ("the username", "62 6f 62"),
@@ -384,7 +361,7 @@ fn events() -> Vec<Golden> {
             line: "FriendRequested from=7 unix_ms=1700000000000 sex=1 username=626f62 nickname=42c3b362 description=6869 avatar=622e706e67 note=68656c6c6f",
         },
         Golden {
-            message: Message::Event(Event::News(News::Befriended(Befriended {
+            message: news(News::Befriended(Befriended {
                 user: UserId(7),
                 conversation: PAIR,
                 sex: 1,
@@ -393,7 +370,7 @@ fn events() -> Vec<Golden> {
                 description: b"hi",
                 avatar: b"b.png",
                 alias: b"Bobby",
-            }))),
+            })),
             payload_len: "54000000",
             fields: &[
                 ("the username", "62 6f 62"),
@@ -418,13 +395,13 @@ fn events() -> Vec<Golden> {
             line: "Befriended user=7 conversation=7:9 sex=1 username=626f62 nickname=42c3b362 description=6869 avatar=622e706e67 alias=426f626279",
         },
         Golden {
-            message: Message::Event(Event::News(News::Unfriended(Unfriended { user: UserId(7) }))),
+            message: news(News::Unfriended(Unfriended { user: UserId(7) })),
             payload_len: "08000000",
             fields: &[("user", "0700000000000000")],
             line: "Unfriended user=7",
         },
         Golden {
-            message: Message::Event(Event::News(News::InboxItem(InboxItem {
+            message: news(News::InboxItem(InboxItem {
                 conversation: PAIR,
                 head: Seq(301),
                 read: Seq(299),
@@ -432,7 +409,7 @@ fn events() -> Vec<Golden> {
                 unread: 2,
                 role: 1,
                 name: b"friends",
-            }))),
+            })),
             payload_len: "3a000000",
             fields: &[
                 ("the name", "66 72 69 65 6e 64 73"),
@@ -448,11 +425,11 @@ fn events() -> Vec<Golden> {
             line: "InboxItem conversation=7:9 head=301 read=299 peer_read=300 unread=2 role=1 name=667269656e6473",
         },
         Golden {
-            message: Message::Event(Event::News(News::ReadUpTo(ReadUpTo {
+            message: news(News::ReadUpTo(ReadUpTo {
                 conversation: PAIR,
                 user: UserId(7),
                 seq: Seq(5),
-            }))),
+            })),
             payload_len: "20000000",
             fields: &[
                 ("conversation: two users", "0700000000000000 0900000000000000"),
@@ -462,11 +439,11 @@ fn events() -> Vec<Golden> {
             line: "ReadUpTo conversation=7:9 user=7 seq=5",
         },
         Golden {
-            message: Message::Event(Event::News(News::Revoked(Revoked {
+            message: news(News::Revoked(Revoked {
                 conversation: PAIR,
                 seq: Seq(5),
                 by: UserId(9),
-            }))),
+            })),
             payload_len: "20000000",
             fields: &[
                 ("conversation: two users", "0700000000000000 0900000000000000"),
@@ -476,12 +453,12 @@ fn events() -> Vec<Golden> {
             line: "Revoked conversation=7:9 seq=5 by=9",
         },
         Golden {
-            message: Message::Event(Event::News(News::Group(Group {
+            message: news(News::Group(Group {
                 group: GROUP,
                 head: Seq(301),
                 role: 1,
                 name: b"friends",
-            }))),
+            })),
             payload_len: "20000000",
             fields: &[
                 ("the name", "66 72 69 65 6e 64 73"),
@@ -494,11 +471,7 @@ fn events() -> Vec<Golden> {
             line: "Group group=4611686018427387907 head=301 role=1 name=667269656e6473",
         },
         Golden {
-            message: Message::Event(Event::News(News::Member(Member {
-                user: UserId(7),
-                role: 1,
-                username: b"bob",
-            }))),
+            message: news(News::Member(Member { user: UserId(7), role: 1, username: b"bob" })),
             payload_len: "14000000",
             fields: &[
                 ("the username", "62 6f 62"),
@@ -510,14 +483,14 @@ fn events() -> Vec<Golden> {
             line: "Member user=7 role=1 username=626f62",
         },
         Golden {
-            message: Message::Event(Event::News(News::MemberChanged(MemberChanged {
+            message: news(News::MemberChanged(MemberChanged {
                 group: GROUP,
                 user: UserId(7),
                 by: UserId(9),
                 role: 1,
                 is_member: 1,
                 name: b"friends",
-            }))),
+            })),
             payload_len: "29000000",
             fields: &[
                 ("the name", "66 72 69 65 6e 64 73"),
@@ -532,12 +505,12 @@ fn events() -> Vec<Golden> {
             line: "MemberChanged group=4611686018427387907 user=7 by=9 role=1 is_member=1 name=667269656e6473",
         },
         Golden {
-            message: Message::Event(Event::News(News::CallSignal(CallSignal {
+            message: news(News::CallSignal(CallSignal {
                 from: UserId(7),
                 call: 77,
                 signal: 1,
                 body: b"v=0",
-            }))),
+            })),
             payload_len: "1c000000",
             fields: &[
                 ("the body", "76 3d 30"),

@@ -28,11 +28,11 @@ pub enum Seen {
 impl Seen {
     fn of(correlation: u64, event: Event<'_>) -> Self {
         match event {
-            Event::News(News::Done(_)) => Self::Done { correlation },
-            Event::News(News::CallSignal(e)) => {
-                Self::Signal { from: e.from, body: e.body.to_vec() }
-            }
-            Event::News(news) => Self::News(news.kind()),
+            Event::News(news) => match news.read().expect("valid news") {
+                News::Done(_) => Self::Done { correlation },
+                News::CallSignal(e) => Self::Signal { from: e.from, body: e.body.to_vec() },
+                other => Self::News(other.kind()),
+            },
             Event::Welcome(e) => Self::Welcome { user: e.user, previous_close: e.previous_close },
             Event::Acked(e) => Self::Acked {
                 conversation: e.conversation,

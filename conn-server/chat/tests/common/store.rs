@@ -6,7 +6,7 @@ use chat::{
     Append, Serve, Served, StoreBatch, StoreFault, StoreOutcome, StoreRequest, Stored,
     StoredMessage,
 };
-use wire::{Command, ConversationId, FrameView, Message, MessageId, Reject, Seq, Service, ShardId};
+use wire::{Command, ConversationId, FrameView, Message, MessageId, Reject, Seq, ShardId};
 
 /// What a service was asked: by whom, when its ids, and the kind of it.
 pub type Asked = (Serve, wire::Kind);
@@ -50,17 +50,17 @@ impl Default for FakeStore {
     }
 }
 
-/// One event as a frame.
-pub fn frame(correlation: u64, event: wire::Event<'_>) -> Vec<u8> {
+/// One piece of news as a frame.
+pub fn news<'a>(correlation: u64, news: impl Into<wire::News<'a>>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    assert!(Message::Event(event).append_to(correlation, &mut bytes));
+    assert!(news.into().append_to(correlation, &mut bytes));
     bytes
 }
 
 /// The end of an answer.
 pub fn done(correlation: u64) -> Vec<u8> {
     let done = wire::Done { next: ConversationId::default(), is_complete: 1 };
-    frame(correlation, done.into())
+    news(correlation, done)
 }
 
 impl FakeStore {
@@ -121,7 +121,7 @@ impl FakeStore {
                 let Message::Command(Command::Service(service)) = view.message() else {
                     panic!("a service, not {:?}", view.message())
                 };
-                assert_eq!(serve.is_write, Service::is_write(&service));
+                assert_eq!(serve.is_write, service.kind().is_change());
                 self.asked.push((serve.clone(), service.kind()));
                 let bare = Served { frames: done(view.correlation()), ..Served::default() };
                 let answer = self.answers.pop_front().unwrap_or(Ok(bare));

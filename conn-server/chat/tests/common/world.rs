@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chat::{
-    Config, ConnKey, Durability, Effects, Instant, MailBatch, Now, Shard, StoreOutcome, Transmit,
+    Config, ConnKey, Durability, Effects, Instant, MailBatch, Now, ProxyHeaders, Shard,
+    StoreOutcome, Transmit,
 };
 use wire::token::{TOKEN_BYTES, Token, TokenKey};
 use wire::{Epoch, ShardId, UserId};
@@ -19,6 +20,7 @@ pub const NODE: &str = "n1";
 pub struct WorldConfig {
     pub shards: u16,
     pub durability: Durability,
+    pub proxy_headers: ProxyHeaders,
     pub connections_max: u32,
     pub history_bytes_max: usize,
     pub heartbeats_per_s_max: u32,
@@ -30,6 +32,7 @@ impl Default for WorldConfig {
         Self {
             shards: 1,
             durability: Durability::Commit,
+            proxy_headers: ProxyHeaders::Refused,
             connections_max: 10_000,
             history_bytes_max: 4 << 20,
             heartbeats_per_s_max: 100_000,
@@ -105,6 +108,7 @@ impl World {
             shard_ports: (0..config.shards).map(|port| 4001 + port).collect(),
             durability: config.durability,
             message_id_base: u64::from(index) << 42,
+            proxy_headers: config.proxy_headers,
             connections_max: config.connections_max,
             body_bytes_max: 32 * 1024,
             heartbeat_interval: Duration::from_secs(10),
@@ -242,6 +246,10 @@ impl World {
         for index in 0..self.places.len() {
             self.drain_shard(index);
         }
+    }
+
+    pub fn set_limits(&mut self, index: usize, limits: &chat::Limits) {
+        self.places[index].shard.handle_limits(limits);
     }
 
     pub fn drain_shard(&mut self, index: usize) {
