@@ -50,7 +50,12 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
-    /// Listen on addresses that others can reach although nothing is encrypted
+    /// The authorities that sign the certificates of gateways and nodes (PEM): nobody else is served. Whoever may call a
+    /// balancer can have a token for any user
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
+
+    /// Listen on addresses that others can reach although nothing is encrypted, or although anybody may call
     #[arg(long)]
     pub insecure: bool,
 

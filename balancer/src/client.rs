@@ -3,18 +3,18 @@
 //! Never blocks a caller beyond its deadline, and never hammers a balancer that is down: during the pause calls fail
 //! at once with [`CallError::Unreachable`].
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Response, Status};
 use wire::{Epoch, UserId};
 
+pub use crate::ends::SessionEnd;
 use crate::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use crate::proto;
 use crate::proto::balancer_client::BalancerClient;
-use crate::tls;
+use crate::tls::Trust;
 
 /// Where a user may open a session, and with what.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,6 +58,17 @@ pub enum ReportOutcome {
     Superseded,
 }
 
+/// The answer to a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reported {
+    /// What became of it.
+    pub outcome: ReportOutcome,
+    /// Sessions that the node is to end, if it has them. They come again with every report until they are confirmed.
+    pub ends: Vec<SessionEnd>,
+    /// What the next reports are to say in `ends_done` once all of these are ended.
+    pub ends_number: u64,
+}
+
 /// Why a call gave no answer to work with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -81,19 +92,84 @@ pub enum CallError {
     /// A later start of a node with this name holds the lease.
     #[error("{0}")]
     Superseded(String),
+    /// Sessions of this epoch were ended meanwhile.
+    #[error("{0}")]
+    Ended(String),
     /// It will never be granted as it was asked.
     #[error("the balancer refused the call: {0}")]
     Refused(String),
 }
 
-/// The address given for a balancer is none.
+/// What was given for the address of a gRPC server is none.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{url} is not a balancer's address: write http://HOST:PORT or https://HOST:PORT ({reason})"
-)]
+#[error("{url:?} is no address of a server ({reason}): write {example}")]
 pub struct BadUrl {
     url: String,
     reason: String,
+    example: String,
+}
+
+/// A connection to a gRPC server, opened when it is needed and kept alive. Must be called within a tokio runtime.
+///
+/// # Errors
+/// See [`BadUrl`].
+pub fn channel(url: &str, connect_timeout: Duration) -> Result<Channel, BadUrl> {
+    channel_trusting(url, &Trust::default(), connect_timeout)
+}
+
+/// The same, inside TLS if there are authorities to trust.
+fn channel_trusting(
+    url: &str,
+    trust: &Trust,
+    connect_timeout: Duration,
+) -> Result<Channel, BadUrl> {
+    let bad = |reason: &str, example: &str| BadUrl {
+        url: url.to_owned(),
+        reason: reason.to_owned(),
+        example: example.to_owned(),
+    };
+    let trust = trust.config().map_err(|error| bad(&error.to_string(), "a file that is one"))?;
+    let scheme = if trust.is_some() { "https" } else { "http" };
+    let form = format!("{scheme}://HOST:PORT");
+    let (said, rest) = match url.split_once("://") {
+        Some((said, rest)) => (Some(said), rest),
+        None => (None, url),
+    };
+    let meant = format!("{scheme}://{rest}");
+    // What was meant is shown only if it would be taken.
+    let example = if is_address(&meant, scheme) { &meant } else { &form };
+    match said {
+        None => return Err(bad("it has no scheme", example)),
+        Some(said) if said == scheme => {}
+        Some("https") => return Err(bad("https needs --tls-ca: whom to trust", example)),
+        Some("http") => return Err(bad("with --tls-ca it begins with https", example)),
+        Some(_) => return Err(bad("its scheme is neither http nor https", example)),
+    }
+    if !is_address(url, scheme) {
+        return Err(bad("it does not name a host and a port", &form));
+    }
+    let unusable = |error: tonic::transport::Error| bad(&error.to_string(), &form);
+    let mut endpoint = Endpoint::from_shared(url.to_owned()).map_err(unusable)?;
+    if let Some(trust) = trust {
+        endpoint = endpoint.tls_config(trust).map_err(unusable)?;
+    }
+    Ok(endpoint
+        .connect_timeout(connect_timeout)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .connect_lazy())
+}
+
+/// Whether this is `SCHEME://HOST:PORT` and nothing more.
+fn is_address(url: &str, scheme: &str) -> bool {
+    url.parse::<Uri>().is_ok_and(|uri| {
+        uri.scheme_str() == Some(scheme)
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.port_u16().is_some_and(|port| port != 0)
+            && matches!(uri.path(), "" | "/")
+            && uri.query().is_none()
+    })
 }
 
 /// A handle to the balancer; clones share one connection.
@@ -105,53 +181,22 @@ pub struct Client {
 }
 
 impl Client {
-    /// Names the balancer (`http://HOST:PORT`, or `HOST:PORT`) and the deadline of each call. Opens nothing yet.
-    /// Must be called within a tokio runtime.
+    /// Names the balancer (`http://HOST:PORT`) and the deadline of each call. Opens nothing yet. Must be called within a
+    /// tokio runtime.
     ///
     /// # Errors
     /// See [`BadUrl`].
     pub fn new(url: &str, deadline: Duration) -> Result<Self, BadUrl> {
-        Self::trusting(url, None, deadline)
+        Self::trusting(url, &Trust::default(), deadline)
     }
 
-    /// The same, inside TLS if there is a file of authorities to trust: the balancer's certificate must be signed by one
-    /// of them and be for the host of `https://HOST:PORT`.
+    /// The same, inside TLS if there are authorities to trust: the balancer's certificate must be signed by one of them and
+    /// be for the host of `https://HOST:PORT`.
     ///
     /// # Errors
     /// See [`BadUrl`].
-    pub fn trusting(
-        url: &str,
-        authorities: Option<&Path>,
-        deadline: Duration,
-    ) -> Result<Self, BadUrl> {
-        let bad = |reason: String| BadUrl { url: url.to_owned(), reason };
-        let scheme = if authorities.is_some() { "https" } else { "http" };
-        let full = if url.contains("://") { url.to_owned() } else { format!("{scheme}://{url}") };
-        let mut endpoint = Endpoint::from_shared(full).map_err(|error| bad(error.to_string()))?;
-        if endpoint.uri().port_u16().is_none() {
-            return Err(bad("it has no port".to_owned()));
-        }
-        match (endpoint.uri().scheme_str(), authorities) {
-            (Some("http"), None) => {}
-            (Some("https"), Some(path)) => {
-                let pem = tls::read_authorities(path).map_err(|error| bad(error.to_string()))?;
-                let trust = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-                endpoint = endpoint.tls_config(trust).map_err(|error| bad(error.to_string()))?;
-            }
-            (Some("https"), None) => {
-                return Err(bad("https needs --tls-ca: whom to trust".to_owned()));
-            }
-            (Some("http"), Some(_)) => {
-                return Err(bad("with --tls-ca it begins with https".to_owned()));
-            }
-            (_, _) => return Err(bad("its scheme is neither http nor https".to_owned())),
-        }
-        let channel = endpoint
-            .connect_timeout(deadline)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(5))
-            .connect_lazy();
+    pub fn trusting(url: &str, trust: &Trust, deadline: Duration) -> Result<Self, BadUrl> {
+        let channel = channel_trusting(url, trust, deadline)?;
         let breaker = Arc::new(Mutex::new(Breaker::default()));
         Ok(Self { grpc: BalancerClient::new(channel), deadline, breaker })
     }
@@ -175,21 +220,39 @@ impl Client {
         })
     }
 
-    /// A node renews its lease.
+    /// A node renews its lease, and hears which sessions it is to end.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn report(&self, report: proto::ReportRequest) -> Result<ReportOutcome, CallError> {
+    pub async fn report(&self, report: proto::ReportRequest) -> Result<Reported, CallError> {
         let mut grpc = self.grpc.clone();
         let answer = self.call(async |request| grpc.report(request).await, report).await?;
-        Ok(match answer.answer() {
+        let outcome = match answer.answer() {
             proto::ReportAnswer::Renewed => ReportOutcome::Renewed,
             // An answer of a later protocol: registering again is always safe.
             proto::ReportAnswer::RegisterAgain | proto::ReportAnswer::Unspecified => {
                 ReportOutcome::RegisterAgain
             }
             proto::ReportAnswer::Superseded => ReportOutcome::Superseded,
-        })
+        };
+        let end = |end: &proto::SessionEnd| SessionEnd {
+            user: UserId(end.user_id),
+            below: Epoch(end.below_epoch),
+        };
+        let ends = answer.ends.iter().map(end).collect();
+        Ok(Reported { outcome, ends, ends_number: answer.ends_number })
+    }
+
+    /// Ends a user's sessions of lower epochs than this, wherever they are. Gives the number of nodes that have not
+    /// confirmed it yet: asking again tells whether they have.
+    ///
+    /// # Errors
+    /// See [`CallError`]; [`CallError::Full`] is worth another try soon.
+    pub async fn end_sessions(&self, user: UserId, below: Epoch) -> Result<u32, CallError> {
+        let mut grpc = self.grpc.clone();
+        let request = proto::EndSessionsRequest { user_id: user.0, below_epoch: below.0 };
+        let answer = self.call(async |request| grpc.end_sessions(request).await, request).await?;
+        Ok(answer.nodes_waiting)
     }
 
     /// No more logins for a node; incarnation zero: whichever holds the lease. `false`: no such node.
@@ -283,6 +346,8 @@ fn sort(status: &Status) -> CallError {
         CallError::Full(said)
     } else if status.code() == Code::AlreadyExists {
         CallError::Superseded(said)
+    } else if status.code() == Code::FailedPrecondition {
+        CallError::Ended(said)
     } else {
         CallError::Refused(said)
     }

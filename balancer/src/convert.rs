@@ -2,6 +2,7 @@
 
 use tonic::Status;
 
+use crate::ends::SessionEnd;
 use crate::limits::{CAPACITY_MAX, HOST_BYTES_MAX, NAME_BYTES_MAX, SHARDS_MAX};
 use crate::proto;
 use crate::registry::{Load, Node, Registration, Report};
@@ -56,7 +57,13 @@ pub(crate) fn report(sent: &proto::ReportRequest) -> Result<Report<'_>, Status> 
         mono_ms: sent.mono_ms,
         load: load(sent.load),
         draining: is_draining(sent.state)?,
+        ends_done: sent.ends_done,
     })
+}
+
+/// What a node is told to end.
+pub(crate) fn session_end(end: &SessionEnd) -> proto::SessionEnd {
+    proto::SessionEnd { user_id: end.user.0, below_epoch: end.below.0 }
 }
 
 /// A node as lists show it.

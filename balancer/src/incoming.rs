@@ -39,7 +39,7 @@ impl Incoming {
 async fn accept_all(listener: TcpListener, tls: Option<Acceptor>, conns: mpsc::Sender<GrpcConn>) {
     let slots = Arc::new(Semaphore::new(GRPC_CONNECTIONS_MAX));
     loop {
-        let (stream, slot) = tokio::select! {
+        let (stream, _, slot) = tokio::select! {
             next = accept(&listener, &slots) => next,
             () = conns.closed() => return,
         };

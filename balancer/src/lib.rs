@@ -1,8 +1,8 @@
 //! The balancer: which nodes there are, which of them a login goes to, and the token that opens the session there.
 //!
 //! `registry` and `placement` decide and are pure; `service` puts them behind gRPC; `client` is what gateways and
-//! nodes call it with. What every Ringline server needs at its start and end (`config`, `launch`, `key`, `http`,
-//! `tls`) lives here too, since gateway and node both depend on this crate. Never writes state down, never reaches into a node.
+//! nodes call it with. What every Ringline server needs (`config`, `launch`, `key`, `http`, `grpc`, `tls`) lives here too, since
+//! gateway and node both depend on this crate. Never writes state down, never reaches into a node.
 
 #![forbid(unsafe_code)]
 
@@ -11,12 +11,15 @@ mod args;
 pub mod client;
 pub mod config;
 pub mod convert;
+pub mod ends;
+pub mod grpc;
 pub mod http;
 mod incoming;
 pub mod key;
 pub mod launch;
 pub mod limits;
 mod metrics;
+pub mod peers;
 pub mod placement;
 pub mod registry;
 mod server;
@@ -35,6 +38,9 @@ pub mod tls;
 )]
 pub mod proto {
     tonic::include_proto!("ringline.v1");
+
+    /// The descriptors of `proto/ringline.proto`, encoded: for reflection.
+    pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("ringline");
 }
 
 pub use args::Args;

@@ -24,6 +24,17 @@ pub const RESERVATION_STEP: Duration = Duration::from_millis(100);
 /// A token that is never used holds a reservation for so long at the most.
 pub const TOKEN_TTL_MAX: Duration = Duration::from_secs(600);
 
+/// How long an order to end sessions is kept, whether or not every node has confirmed it: after the longest life of a
+/// token none that was made before it is good any more, and a node that has lost its lease for a shorter time is told.
+pub const ENDS_KEPT: Duration = TOKEN_TTL_MAX;
+
+/// Orders to end sessions that are kept, some 100 bytes each: 27 changed passwords per second for all of [`ENDS_KEPT`], and
+/// as many as nodes can confirm beyond that.
+pub const ENDS_MAX: usize = 16_384;
+
+/// Orders to end sessions in the answer to one report: 12 KiB at most, and a full list is through in 32 reports.
+pub const ENDS_PER_REPORT: usize = 512;
+
 /// The longest time that the balancer works on one call, whatever deadline the caller gave. It never waits for
 /// anything but the lock of its registry, so one that takes longer will not be answered in time anyway.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
@@ -34,6 +45,12 @@ pub const STREAMS_MAX: u32 = 4096;
 /// gRPC connections open at one time: one for each node and each gateway, and as many again while they reconnect.
 pub const GRPC_CONNECTIONS_MAX: usize = 2 * NODES_MAX + 256;
 
+/// How often a silent gRPC connection is asked whether its peer is still there.
+pub const GRPC_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// How long it may take to answer.
+pub const GRPC_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A gRPC message is at most so long: a registration with [`SHARDS_MAX`] ports is below 8 KiB.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
@@ -42,6 +59,9 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 256;
 
 /// Time to send the head of an HTTP request: a client that trickles its header must not hold a connection.
 pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The head of an HTTP request: browsers and proxies send less than 4 KiB where nobody sets cookies.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Time for open HTTP connections to finish at shutdown.
 pub const HTTP_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);

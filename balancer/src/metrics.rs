@@ -21,6 +21,7 @@ pub(crate) struct Metrics {
     placements: Family<Labels, Counter>,
     registrations: Family<Labels, Counter>,
     reports: Family<Labels, Counter>,
+    ends: Family<Labels, Counter>,
 }
 
 impl Metrics {
@@ -36,6 +37,10 @@ impl Metrics {
         self.reports.get_or_create(&[("outcome", outcome)]).inc();
     }
 
+    pub(crate) fn ended(&self, outcome: &'static str) {
+        self.ends.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
     /// The page that /metrics shows.
     pub(crate) fn page(&self, registry: Arc<Mutex<Registry>>) -> Page {
         let mut page = Page::with_prefix("ringline_balancer");
@@ -46,6 +51,11 @@ impl Metrics {
             self.registrations.clone(),
         );
         page.register("reports", "Reports of nodes, by outcome", self.reports.clone());
+        page.register(
+            "session_ends",
+            "Orders to end a user's older sessions, by outcome; full: refused because too many wait for nodes",
+            self.ends.clone(),
+        );
         page.register_collector(Box::new(Nodes(registry)));
         page
     }
@@ -58,11 +68,19 @@ struct Nodes(Arc<Mutex<Registry>>);
 impl Collector for Nodes {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let lapsed = ConstCounter::new(registry.lapsed());
-        let about = "Leases that ended without a goodbye";
-        let metric =
-            encoder.encode_descriptor("leases_lapsed", about, None, lapsed.metric_type())?;
-        lapsed.encode(metric)?;
+        for (name, about, value) in [
+            ("leases_lapsed", "Leases that ended without a goodbye", registry.lapsed()),
+            (
+                "session_ends_lapsed",
+                "Orders to end sessions that grew too old before every node had confirmed them",
+                registry.ends().lapsed(),
+            ),
+        ] {
+            let counter = ConstCounter::new(value);
+            let metric = encoder.encode_descriptor(name, about, None, counter.metric_type())?;
+            counter.encode(metric)?;
+        }
+        let ends = registry.ends().len() as u64;
         let (mut count, mut draining, mut sessions, mut capacity, mut reservations) =
             (0, 0, 0, 0, 0);
         for node in registry.nodes(Instant::now()) {
@@ -78,6 +96,7 @@ impl Collector for Nodes {
             ("sessions", "Sessions as last reported by all nodes", sessions),
             ("capacity", "Sessions that all nodes can hold", capacity),
             ("reservations", "Places handed out, neither taken up nor expired", reservations),
+            ("session_ends_kept", "Orders to end sessions that are kept for nodes", ends),
         ] {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, about, None, gauge.metric_type())?)?;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use wire::token::Token;
 use wire::{Epoch, UserId, home_of_user};
 
+use crate::ends::{Ends, EndsFull, SessionEnd, Told};
 use crate::limits::NODES_MAX;
 use crate::placement::{Fill, Reservations, least_filled};
 
@@ -72,6 +73,8 @@ pub struct Report<'a> {
     pub load: Load,
     /// Whether it takes no more logins.
     pub draining: bool,
+    /// Up to which number it has ended the sessions that it was told to end.
+    pub ends_done: u64,
 }
 
 /// Why a registration was refused.
@@ -110,6 +113,9 @@ pub enum PlaceError {
     /// Every node is full.
     #[error("every node is full: start another one")]
     Full,
+    /// Sessions of this epoch were ended.
+    #[error("sessions of this epoch were ended: log in again")]
+    Ended,
 }
 
 /// A chosen node.
@@ -140,6 +146,9 @@ pub struct Node {
     pub lease_end: Instant,
     heard: Instant,
     heard_mono_ms: u64,
+    /// Up to which order to end sessions it was told, and up to which it has confirmed.
+    ends_told: u64,
+    ends_done: u64,
 }
 
 impl Node {
@@ -175,13 +184,21 @@ pub struct Registry {
     restarted: bool,
     nodes: BTreeMap<String, Node>,
     lapsed: u64,
+    ends: Ends,
 }
 
 impl Registry {
     /// An empty registry, started `now`.
     #[must_use]
-    pub const fn new(now: Instant, settings: Settings) -> Self {
-        Self { settings, started: now, restarted: false, nodes: BTreeMap::new(), lapsed: 0 }
+    pub fn new(now: Instant, settings: Settings) -> Self {
+        Self {
+            settings,
+            started: now,
+            restarted: false,
+            nodes: BTreeMap::new(),
+            lapsed: 0,
+            ends: Ends::default(),
+        }
     }
 
     /// What it was told.
@@ -199,6 +216,12 @@ impl Registry {
     #[must_use]
     pub const fn lapsed(&self) -> u64 {
         self.lapsed
+    }
+
+    /// The orders to end sessions.
+    #[must_use]
+    pub const fn ends(&self) -> &Ends {
+        &self.ends
     }
 
     /// The nodes that hold a lease, by name.
@@ -231,6 +254,8 @@ impl Registry {
         {
             node.hear(now, lease, mono_ms, load, draining);
             node.registration = registration;
+            // It may have missed what other nodes have confirmed meanwhile.
+            (node.ends_told, node.ends_done) = (0, 0);
             return Ok(());
         }
         // Of an earlier start nothing is kept: tokens for it are worthless, and so are the places promised there.
@@ -241,6 +266,8 @@ impl Registry {
             lease_end: now + lease,
             heard: now,
             heard_mono_ms: mono_ms,
+            ends_told: 0,
+            ends_done: 0,
             registration,
         };
         self.nodes.insert(node.registration.name.clone(), node);
@@ -254,11 +281,38 @@ impl Registry {
         match self.nodes.get_mut(report.name) {
             Some(node) if node.registration.incarnation == report.incarnation => {
                 node.hear(now, lease, report.mono_ms, report.load, report.draining);
+                // A number that it was not told is of an earlier lease.
+                if report.ends_done <= node.ends_told {
+                    node.ends_done = node.ends_done.max(report.ends_done);
+                }
                 Renewal::Renewed
             }
             Some(node) if node.registration.incarnation > report.incarnation => Renewal::Superseded,
             Some(_) | None => Renewal::Unknown,
         }
+    }
+
+    /// What a node that has just reported is to end, if it holds a lease.
+    pub fn tell_ends(&mut self, name: &str) -> Told {
+        let Some(node) = self.nodes.get_mut(name) else { return Told::default() };
+        let told = self.ends.after(node.ends_done);
+        node.ends_told = node.ends_told.max(told.number);
+        told
+    }
+
+    /// Ends sessions wherever they are. Gives the number of nodes that have not confirmed it.
+    ///
+    /// # Errors
+    /// See [`EndsFull`].
+    pub fn end_sessions(&mut self, now: Instant, end: SessionEnd) -> Result<usize, EndsFull> {
+        self.forget_lapsed(now);
+        let number = self.ends.post(now, end, self.done_by_all())?;
+        Ok(self.nodes.values().filter(|node| node.ends_done < number).count())
+    }
+
+    /// Up to which order every node that holds a lease has ended the sessions.
+    fn done_by_all(&self) -> u64 {
+        self.nodes.values().map(|node| node.ends_done).min().unwrap_or(u64::MAX - 1)
     }
 
     /// No more logins for this start of a node; zero: whichever holds the lease. `false`: no such node.
@@ -296,6 +350,9 @@ impl Registry {
         if is_young && (self.restarted || self.nodes.is_empty()) {
             return Err(PlaceError::Learning);
         }
+        if self.ends.covers(user, epoch) {
+            return Err(PlaceError::Ended);
+        }
         let ttl = self.settings.token_ttl;
         let mut open = self.nodes.values_mut().filter(|node| !node.draining).peekable();
         if open.peek().is_none() {
@@ -329,6 +386,7 @@ impl Registry {
         let before = self.nodes.len();
         self.nodes.retain(|_, node| node.lease_end > now);
         self.lapsed += (before - self.nodes.len()) as u64;
+        self.ends.forget_old(now, self.done_by_all());
     }
 }
 

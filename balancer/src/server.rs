@@ -4,20 +4,20 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tonic::transport::Server;
+use tonic::service::Routes;
 
 use crate::config::Configured;
-use crate::incoming::Incoming;
-use crate::limits::{CALL_DEADLINE, HTTP_DRAIN_TIMEOUT, MESSAGE_BYTES_MAX, STREAMS_MAX};
+use crate::grpc::Front;
+use crate::limits::{CALL_DEADLINE, MESSAGE_BYTES_MAX};
 use crate::metrics::Metrics;
-use crate::proto::balancer_server::BalancerServer;
+use crate::proto::balancer_server::{BalancerServer, SERVICE_NAME as BALANCER};
 use crate::registry::Registry;
 use crate::service::Service;
 use crate::tls::{Acceptor, Inside};
-use crate::{Args, admin, http, key, launch};
+use crate::{Args, admin, http, key, launch, proto};
 
 /// A balancer whose ports are open and that does not answer yet.
 #[derive(Debug)]
@@ -37,7 +37,14 @@ impl Bound {
     /// Whatever of it fails, and what to do about it.
     pub fn new(args: &Args) -> anyhow::Result<Self> {
         let (certificate, tls_key) = (args.tls_cert.as_ref(), args.tls_key.as_ref());
-        let tls = Acceptor::load(certificate, tls_key, Inside::Grpc)?;
+        let clients = args.tls_client_ca.as_ref();
+        let tls = Acceptor::load(certificate, tls_key, clients, Inside::Grpc)?;
+        ensure!(
+            args.listen.ip().is_loopback() || tls.is_none() || clients.is_some() || args.insecure,
+            "{} can be reached from other machines, and whoever calls can have a token for any user: say with \
+             --tls-client-ca who may, or --insecure if the network is trusted",
+            args.listen
+        );
         launch::check_exposure(args.listen, args.insecure || tls.is_some())?;
         launch::check_exposure(args.admin, args.insecure)?;
         let settings = args.settings()?;
@@ -87,33 +94,25 @@ impl Bound {
                 let _ = stopped.changed().await; // An error says the same: the sender is gone.
             }
         };
-        let admin = http::serve(
-            self.admin,
-            admin::router(self.metrics.page(self.registry)),
-            http::Bounds::ADMIN,
-            stopped(),
-        );
+        let mut page = self.metrics.page(self.registry);
+        if let Some(tls) = &self.tls {
+            tls.handshakes().register(&mut page);
+        }
+        let admin = http::serve(self.admin, admin::router(page), http::Bounds::ADMIN, stopped());
         let service = BalancerServer::new(self.service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(usize::MAX);
-        let grpc = Server::builder()
-            .timeout(CALL_DEADLINE)
-            .max_concurrent_streams(STREAMS_MAX)
-            // Finds dead gateways and nodes, whose connections would otherwise stay open for ever.
-            .http2_keepalive_interval(Some(Duration::from_secs(20)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            .add_service(service)
-            .serve_with_incoming_shutdown(Incoming::new(self.grpc, self.tls), stopped());
+        let names = &[BALANCER];
+        let descriptors = &[proto::DESCRIPTORS];
+        let front = Front::new(Routes::new(service), names, descriptors, CALL_DEADLINE).await?;
         let admin = tokio::spawn(admin);
-        let mut grpc = tokio::spawn(grpc);
+        let grpc = front.serve(self.grpc, self.tls, stopped());
+        let mut grpc = std::pin::pin!(grpc);
         tokio::select! {
-            served = &mut grpc => served?.context("the gRPC server failed")?,
+            served = &mut grpc => served.context("the gRPC server failed")?,
             () = shutdown => {
                 drop(stop);
-                // A peer that never finishes its stream must not keep the process alive.
-                if let Ok(served) = tokio::time::timeout(HTTP_DRAIN_TIMEOUT, grpc).await {
-                    served?.context("the gRPC server failed")?;
-                }
+                grpc.await.context("the gRPC server failed")?;
             }
         }
         admin.await?;

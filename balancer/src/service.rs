@@ -8,12 +8,13 @@ use wire::token::TokenKey;
 use wire::{Epoch, UserId};
 
 use crate::convert;
+use crate::ends::{EndsFull, SessionEnd, Told};
 use crate::metrics::Metrics;
 use crate::proto::balancer_server::Balancer;
 use crate::proto::{
-    DeregisterRequest, DeregisterResponse, DrainRequest, DrainResponse, ListNodesRequest,
-    ListNodesResponse, PlaceRequest, PlaceResponse, RegisterRequest, RegisterResponse,
-    ReportAnswer, ReportRequest, ReportResponse,
+    DeregisterRequest, DeregisterResponse, DrainRequest, DrainResponse, EndSessionsRequest,
+    EndSessionsResponse, ListNodesRequest, ListNodesResponse, PlaceRequest, PlaceResponse,
+    RegisterRequest, RegisterResponse, ReportAnswer, ReportRequest, ReportResponse,
 };
 use crate::registry::{PlaceError, RegisterError, Registry, Renewal};
 
@@ -81,13 +82,24 @@ impl Balancer for Service {
     ) -> Result<Response<ReportResponse>, Status> {
         let sent = request.into_inner();
         let report = convert::report(&sent).inspect_err(|_| self.metrics.reported("invalid"))?;
-        let (answer, outcome) = match self.registry().report(Instant::now(), report) {
+        let (renewal, told) = {
+            let mut registry = self.registry();
+            match registry.report(Instant::now(), report) {
+                Renewal::Renewed => (Renewal::Renewed, registry.tell_ends(&sent.name)),
+                other @ (Renewal::Unknown | Renewal::Superseded) => (other, Told::default()),
+            }
+        };
+        let (answer, outcome) = match renewal {
             Renewal::Renewed => (ReportAnswer::Renewed, "renewed"),
             Renewal::Unknown => (ReportAnswer::RegisterAgain, "unknown"),
             Renewal::Superseded => (ReportAnswer::Superseded, "superseded"),
         };
         self.metrics.reported(outcome);
-        Ok(Response::new(ReportResponse { answer: answer.into() }))
+        Ok(Response::new(ReportResponse {
+            answer: answer.into(),
+            ends: told.ends.iter().map(convert::session_end).collect(),
+            ends_number: told.number,
+        }))
     }
 
     async fn drain(
@@ -146,6 +158,35 @@ impl Balancer for Service {
             }
             Err(error @ PlaceError::Full) => {
                 self.metrics.placed("full");
+                Err(Status::resource_exhausted(error.to_string()))
+            }
+            Err(error @ PlaceError::Ended) => {
+                self.metrics.placed("ended");
+                Err(Status::failed_precondition(error.to_string()))
+            }
+        }
+    }
+
+    async fn end_sessions(
+        &self,
+        request: Request<EndSessionsRequest>,
+    ) -> Result<Response<EndSessionsResponse>, Status> {
+        let EndSessionsRequest { user_id, below_epoch } = request.into_inner();
+        if user_id == 0 {
+            self.metrics.ended("invalid");
+            return Err(Status::invalid_argument("user_id: not zero"));
+        }
+        let end = SessionEnd { user: UserId(user_id), below: Epoch(below_epoch) };
+        let posted = self.registry().end_sessions(Instant::now(), end);
+        match posted {
+            Ok(waiting) => {
+                self.metrics.ended("posted");
+                let nodes_waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+                tracing::info!(user_id, below_epoch, nodes_waiting, "sessions are to end");
+                Ok(Response::new(EndSessionsResponse { nodes_waiting }))
+            }
+            Err(error @ EndsFull) => {
+                self.metrics.ended("full");
                 Err(Status::resource_exhausted(error.to_string()))
             }
         }

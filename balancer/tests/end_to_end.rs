@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use balancer::client::{CallError, Client, ReportOutcome};
+use balancer::client::{CallError, Client, ReportOutcome, SessionEnd};
 use balancer::{Args, Bound, key, proto};
 use clap::Parser;
 use http_body_util::{BodyExt, Empty};
@@ -54,7 +54,7 @@ impl Running {
     }
 
     fn client(&self) -> Client {
-        Client::new(&self.grpc.to_string(), DEADLINE).unwrap()
+        Client::new(&format!("http://{}", self.grpc), DEADLINE).unwrap()
     }
 
     async fn stop(self) {
@@ -85,6 +85,7 @@ fn report(node: &proto::RegisterRequest, sessions: u64) -> proto::ReportRequest 
         mono_ms: 2_000,
         load: Some(proto::Load { sessions, connections: sessions, logins_total: sessions }),
         state: proto::NodeState::Serving.into(),
+        ends_done: 0,
     }
 }
 
@@ -143,7 +144,7 @@ async fn draining_leaving_and_full_nodes_get_no_login() {
     client.register(two.clone()).await.unwrap();
     assert!(client.drain("n1", 1).await.unwrap());
     assert_eq!(place().await.unwrap(), "n2");
-    assert_eq!(client.report(report(&two, 100)).await.unwrap(), ReportOutcome::Renewed);
+    assert_eq!(client.report(report(&two, 100)).await.unwrap().outcome, ReportOutcome::Renewed);
     assert!(matches!(place().await, Err(CallError::Full(_))));
     assert!(client.deregister("n2", 1).await.unwrap());
     assert!(!client.deregister("n2", 1).await.unwrap(), "it has left already");
@@ -204,7 +205,7 @@ async fn a_restarted_balancer_learns_its_nodes_again_and_then_places_by_their_lo
 
     let second = Running::start(&keys, &address, &["--grace-ms", "600000"]);
     let again = once_reachable(async || client.report(report(&one, 60)).await).await.unwrap();
-    assert_eq!(again, ReportOutcome::RegisterAgain);
+    assert_eq!(again.outcome, ReportOutcome::RegisterAgain);
     let returning = proto::RegisterRequest { returning: true, ..one.clone() };
     client.register(returning.clone()).await.unwrap();
     let early = client.place(UserId(1), Epoch(1)).await;
@@ -214,8 +215,8 @@ async fn a_restarted_balancer_learns_its_nodes_again_and_then_places_by_their_lo
     let third = Running::start(&keys, &address, &["--grace-ms", "0"]);
     once_reachable(async || client.register(returning.clone()).await).await.unwrap();
     client.register(proto::RegisterRequest { returning: true, ..two.clone() }).await.unwrap();
-    assert_eq!(client.report(report(&one, 60)).await.unwrap(), ReportOutcome::Renewed);
-    assert_eq!(client.report(report(&two, 50)).await.unwrap(), ReportOutcome::Renewed);
+    assert_eq!(client.report(report(&one, 60)).await.unwrap().outcome, ReportOutcome::Renewed);
+    assert_eq!(client.report(report(&two, 50)).await.unwrap().outcome, ReportOutcome::Renewed);
     assert_eq!(client.place(UserId(1), Epoch(2)).await.unwrap().node, "n2");
     third.stop().await;
 }
@@ -263,8 +264,8 @@ async fn it_refuses_to_be_exposed_and_to_use_a_key_that_everybody_knows() {
 async fn a_balancer_that_hangs_costs_a_caller_its_deadline_and_no_more() {
     // Connections are taken by the kernel; nobody ever answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = silent.local_addr().unwrap().to_string();
-    let client = Client::new(&address, Duration::from_millis(100)).unwrap();
+    let address = silent.local_addr().unwrap();
+    let client = Client::new(&format!("http://{address}"), Duration::from_millis(100)).unwrap();
     assert_eq!(client.place(UserId(1), Epoch(1)).await, Err(CallError::Deadline));
     assert!(client.is_failing());
     let next = client.place(UserId(1), Epoch(1)).await;
@@ -292,8 +293,57 @@ async fn what_is_no_grpc_disturbs_nobody() {
 }
 
 #[tokio::test]
-async fn what_is_no_address_is_refused() {
-    for bad in ["", "localhost", "https://127.0.0.1:1", "127.0.0.1", "http://", "a b:1"] {
-        assert!(Client::new(bad, DEADLINE).is_err(), "{bad}");
+async fn what_is_no_address_is_refused_with_what_to_write() {
+    for (bad, example) in [
+        ("", "http://HOST:PORT"),
+        ("localhost", "http://HOST:PORT"),
+        ("127.0.0.1:5900", "http://127.0.0.1:5900"),
+        ("balancer:5900", "http://balancer:5900"),
+        ("https://127.0.0.1:1", "http://127.0.0.1:1"),
+        ("127.0.0.1", "http://HOST:PORT"),
+        ("http://", "http://HOST:PORT"),
+        ("http://127.0.0.1", "http://HOST:PORT"),
+        ("http://127.0.0.1:0", "http://HOST:PORT"),
+        ("http://127.0.0.1:1/path", "http://HOST:PORT"),
+        ("a b:1", "http://HOST:PORT"),
+    ] {
+        let refused = Client::new(bad, DEADLINE).unwrap_err().to_string();
+        assert!(refused.ends_with(&format!(": write {example}")), "{bad}: {refused}");
     }
+    for good in ["http://127.0.0.1:5900", "http://[::1]:5900", "http://balancer:5900/"] {
+        assert!(Client::new(good, DEADLINE).is_ok(), "{good}");
+    }
+}
+
+#[tokio::test]
+async fn ended_sessions_reach_every_node_with_its_reports_and_are_not_placed_again() {
+    let keys = Keys::fresh();
+    let balancer = Running::start(&keys, "127.0.0.1:0", &[]);
+    let client = balancer.client();
+    let (one, two) = (node("n1", 1), node("n2", 1));
+    client.register(one.clone()).await.unwrap();
+    client.register(two.clone()).await.unwrap();
+    let end = SessionEnd { user: UserId(7), below: Epoch(5) };
+    assert_eq!(client.end_sessions(end.user, end.below).await, Ok(2));
+    for (node, still_waiting) in [(&one, 1), (&two, 0)] {
+        let told = client.report(report(node, 0)).await.unwrap();
+        assert_eq!((told.outcome, &told.ends[..]), (ReportOutcome::Renewed, &[end][..]));
+        let done = proto::ReportRequest { ends_done: told.ends_number, ..report(node, 0) };
+        assert_eq!(client.report(done).await.unwrap().ends, []);
+        assert_eq!(client.end_sessions(end.user, end.below).await, Ok(still_waiting));
+    }
+    let late = client.place(UserId(7), Epoch(4)).await;
+    assert!(matches!(late, Err(CallError::Ended(_))), "{late:?}");
+    assert!(client.place(UserId(7), Epoch(5)).await.is_ok());
+    let nobody = client.end_sessions(UserId(0), Epoch(1)).await;
+    assert!(matches!(nobody, Err(CallError::Refused(_))), "{nobody:?}");
+    let (_, page) = get(balancer.admin, "/metrics").await;
+    for line in [
+        "ringline_balancer_session_ends_total{outcome=\"posted\"} 3",
+        "ringline_balancer_session_ends_kept 1",
+        "ringline_balancer_session_ends_lapsed_total 0",
+    ] {
+        assert!(page.lines().any(|shown| shown == line), "{line} is not in\n{page}");
+    }
+    balancer.stop().await;
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use balancer::ends::SessionEnd;
+use balancer::limits::ENDS_KEPT;
 use balancer::registry::{
     Load, PlaceError, Placement, RegisterError, Registration, Registry, Renewal, Report, Settings,
 };
@@ -41,8 +43,29 @@ impl Story {
             mono_ms: 0,
             load,
             draining: false,
+            ends_done: 0,
         };
         self.registry.report(self.now, report)
+    }
+
+    /// A report that confirms orders to end sessions; gives whom the node is told to end, and what to confirm next.
+    fn report_ends(&mut self, node: &Registration, ends_done: u64) -> (Vec<u64>, u64) {
+        let report = Report {
+            name: &node.name,
+            incarnation: node.incarnation,
+            mono_ms: 0,
+            load: Load::default(),
+            draining: false,
+            ends_done,
+        };
+        assert_eq!(self.registry.report(self.now, report), Renewal::Renewed);
+        let told = self.registry.tell_ends(&node.name);
+        (told.ends.iter().map(|end| end.user.0).collect(), told.number)
+    }
+
+    fn end(&mut self, user: u64, below: u64) -> usize {
+        let end = SessionEnd { user: UserId(user), below: Epoch(below) };
+        self.registry.end_sessions(self.now, end).unwrap()
     }
 
     fn place(&mut self) -> Result<Placement, PlaceError> {
@@ -195,4 +218,51 @@ fn registrations_are_bounded() {
     }
     assert_eq!(story.register(node("one-more", 1)), Err(RegisterError::TooMany));
     assert_eq!(story.register(node("n0", 2)), Ok(()), "a known name may come back");
+}
+
+#[test]
+fn every_node_is_told_whose_sessions_end_until_it_has_confirmed() {
+    let mut story = Story::new();
+    let (one, two) = (node("n1", 1), node("n2", 1));
+    assert_eq!(story.end(7, 3), 0, "nobody to wait for");
+    story.register(one.clone()).unwrap();
+    story.register(two.clone()).unwrap();
+    assert_eq!(story.end(8, 5), 2);
+    let (users, number) = story.report_ends(&one, 0);
+    assert_eq!(users, [7, 8]);
+    assert_eq!(story.report_ends(&one, 0), (users, number), "the answer may have been lost");
+    assert_eq!(story.end(8, 5), 2, "heard is not done");
+    assert_eq!(story.report_ends(&one, number), (vec![], number));
+    assert_eq!(story.end(8, 5), 1);
+    assert_eq!(story.report_ends(&two, number + 1), (vec![7, 8], number), "it cannot know of more");
+    story.after(LEASE);
+    assert_eq!(story.end(8, 5), 0, "a node without a lease is not waited for");
+}
+
+#[test]
+fn a_node_that_comes_back_is_told_what_it_missed() {
+    let mut story = Story::new();
+    let one = node("n1", 1);
+    story.register(one.clone()).unwrap();
+    story.end(7, 3);
+    let (_, number) = story.report_ends(&one, 0);
+    story.report_ends(&one, number);
+    story.after(LEASE);
+    story.end(8, 3);
+    story.register(Registration { returning: true, ..one.clone() }).unwrap();
+    assert_eq!(story.report_ends(&one, 0).0, [7, 8]);
+    story.after(ENDS_KEPT);
+    story.register(one.clone()).unwrap();
+    assert_eq!(story.report_ends(&one, 0).0, [0; 0], "no token of that time is good any more");
+}
+
+#[test]
+fn a_session_that_was_ended_is_not_placed_by_a_login_that_was_under_way() {
+    let mut story = Story::new();
+    story.register(node("n1", 1)).unwrap();
+    story.end(7, 5);
+    let mut place = |user, epoch| story.registry.place(story.now, UserId(user), Epoch(epoch));
+    assert_eq!(place(7, 4), Err(PlaceError::Ended));
+    assert!(place(7, 5).is_ok());
+    assert!(place(8, 1).is_ok());
 }

@@ -3,10 +3,12 @@
 mod authority;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use authority::Authority;
 use balancer::client::{CallError, Client};
+use balancer::tls::Trust;
 use balancer::{Args, Bound, key};
 use clap::Parser;
 use tempfile::TempDir;
@@ -34,10 +36,18 @@ fn bind(keys: &TempDir, listen: &str, more: &[String]) -> anyhow::Result<Bound> 
     Bound::new(&Args::parse_from(words.map(str::to_owned).chain(more.iter().cloned())))
 }
 
+fn trust(ca: &Path) -> Trust {
+    Trust { tls_ca: Some(ca.to_owned()), ..Trust::default() }
+}
+
 impl Running {
     fn start(authority: &Authority) -> Self {
+        Self::start_with(&authority.options())
+    }
+
+    fn start_with(options: &[String]) -> Self {
         let keys = tempfile::tempdir().unwrap();
-        let bound = bind(&keys, "127.0.0.1:0", &authority.options()).unwrap();
+        let bound = bind(&keys, "127.0.0.1:0", options).unwrap();
         let grpc = bound.grpc_address().unwrap();
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(bound.serve(async {
@@ -47,8 +57,18 @@ impl Running {
     }
 
     fn client(&self, trusting: &Authority) -> Client {
-        let url = format!("https://{}", self.grpc);
-        Client::trusting(&url, Some(&trusting.ca()), DEADLINE).unwrap()
+        Client::trusting(&self.url(), &trust(&trusting.ca()), DEADLINE).unwrap()
+    }
+
+    /// One that shows a certificate of another authority.
+    fn client_of(&self, trusting: &Authority, of: &Authority) -> Client {
+        let (tls_client_cert, tls_client_key) = (Some(of.certificate()), Some(of.key()));
+        let trust = Trust { tls_client_cert, tls_client_key, ..trust(&trusting.ca()) };
+        Client::trusting(&self.url(), &trust, DEADLINE).unwrap()
+    }
+
+    fn url(&self) -> String {
+        format!("https://{}", self.grpc)
     }
 
     async fn stop(self) {
@@ -92,23 +112,42 @@ async fn who_speaks_no_tls_is_not_served() {
 async fn addresses_and_authorities_go_together() {
     let authority = Authority::new();
     let ca = authority.ca();
-    let refused = |url: &str, ca: Option<&std::path::Path>| {
-        Client::trusting(url, ca, DEADLINE).unwrap_err().to_string()
+    let refused = |url: &str, ca: Option<&Path>| {
+        let trust = ca.map(trust).unwrap_or_default();
+        Client::trusting(url, &trust, DEADLINE).unwrap_err().to_string()
     };
     assert!(refused("https://127.0.0.1:1", None).contains("--tls-ca"));
     assert!(refused("http://127.0.0.1:1", Some(&ca)).contains("https"));
     assert!(refused("https://127.0.0.1:1", Some("/nowhere/ca.pem".as_ref())).contains("/nowhere"));
     let key = authority.key();
     assert!(refused("https://127.0.0.1:1", Some(&key)).contains("no certificate"));
-    Client::trusting("127.0.0.1:1", Some(&ca), DEADLINE).unwrap();
+    Client::trusting("127.0.0.1:1", &trust(&ca), DEADLINE).unwrap();
 }
 
 #[tokio::test]
-async fn with_tls_others_may_reach_it() {
+async fn only_those_who_show_a_certificate_are_served_where_that_is_asked() {
+    let (server, clients) = (Authority::new(), Authority::new());
+    let ca = ["--tls-client-ca".to_owned(), clients.ca().to_str().unwrap().to_owned()];
+    let running = Running::start_with(&[&server.options()[..], &ca].concat());
+    running.client_of(&server, &clients).list_nodes().await.unwrap();
+    for stranger in [running.client(&server), running.client_of(&server, &server)] {
+        let refused = stranger.list_nodes().await;
+        assert!(matches!(refused, Err(CallError::Unreachable(_))), "{refused:?}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn with_tls_those_who_are_known_may_reach_it() {
     let keys = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
     let refused = bind(&keys, "0.0.0.0:0", &[]).unwrap_err().to_string();
     assert!(refused.contains("--insecure"), "{refused}");
-    bind(&keys, "0.0.0.0:0", &Authority::new().options()).unwrap();
+    // TLS says who answers, not who calls.
+    let refused = bind(&keys, "0.0.0.0:0", &authority.options()).unwrap_err().to_string();
+    assert!(refused.contains("--tls-client-ca"), "{refused}");
+    let ca = ["--tls-client-ca".to_owned(), authority.ca().to_str().unwrap().to_owned()];
+    bind(&keys, "0.0.0.0:0", &[&authority.options()[..], &ca].concat()).unwrap();
 }
 
 #[tokio::test]

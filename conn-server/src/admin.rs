@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use balancer::client::SessionEnd;
 use balancer::proto::Load;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
@@ -95,6 +96,11 @@ impl Source for Arc<Observatory> {
         let load = *last_load;
         drop(last_load);
         Vitals { load, mono_ms: self.node.clock().mono().as_ms() }
+    }
+
+    fn end_sessions(&self, ends: &[SessionEnd]) -> bool {
+        let users: Vec<_> = ends.iter().map(|end| (end.user, end.below)).collect();
+        users.is_empty() || self.node.end_sessions(&users)
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
+use balancer::tls::Trust;
 use balancer::{convert, key, launch};
 use chat::{Durability, Limits, ProxyHeaders};
 use store::{Place, StoreChoice};
@@ -51,10 +52,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub tls_threads: u16,
 
-    /// The authorities whose word is taken for the balancer's certificate (PEM); with it the address of --balancer begins
-    /// with https://
-    #[arg(long, value_name = "FILE")]
-    pub tls_ca: Option<PathBuf>,
+    /// How to call the balancer inside TLS
+    #[command(flatten)]
+    pub trust: Trust,
 
     /// Every connection to a chat port begins with the header of a proxy (PROXY protocol, version 2), and only those of
     /// --proxy-from can connect

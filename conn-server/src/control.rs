@@ -4,7 +4,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -14,6 +13,7 @@ use anyhow::Context;
 use balancer::client::Client;
 use balancer::http;
 use balancer::proto::{Load, RegisterRequest};
+use balancer::tls::Trust;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -42,13 +42,13 @@ impl ControlSeat {
     pub(crate) fn new(
         admin: SocketAddr,
         balancer: Option<&str>,
-        authorities: Option<&Path>,
+        trust: &Trust,
     ) -> anyhow::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let entered = runtime.enter();
         let listener = http::listen(admin)
             .with_context(|| format!("cannot listen on {admin}: choose another --admin port"))?;
-        let client = |url| Client::trusting(url, authorities, BALANCER_DEADLINE);
+        let client = |url| Client::trusting(url, trust, BALANCER_DEADLINE);
         let balancer = balancer.map(client).transpose()?;
         drop(entered);
         Ok(Self { runtime, listener, balancer })

@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use balancer::client::{CallError, Client, Lease, ReportOutcome, jittered};
+use balancer::client::{CallError, Client, Lease, ReportOutcome, Reported, SessionEnd, jittered};
 use balancer::proto::{Load, NodeState, RegisterRequest, ReportRequest};
 use tokio::sync::watch;
 
@@ -25,6 +25,9 @@ pub(crate) struct Vitals {
 pub(crate) trait Source {
     /// The figures now.
     fn vitals(&self) -> impl Future<Output = Vitals> + Send;
+
+    /// Ends sessions. `false` if not all of it was taken: it will be asked for again.
+    fn end_sessions(&self, ends: &[SessionEnd]) -> bool;
 }
 
 /// Where a node is between start and end.
@@ -49,6 +52,8 @@ pub(crate) struct Registration<S> {
     is_registered: watch::Sender<bool>,
     /// Whether this start of the node has held a lease before.
     is_returning: bool,
+    /// The number of the last answer whose sessions were ended.
+    ends_done: u64,
     /// What was last logged, so that each change is logged once.
     trouble: Option<CallError>,
 }
@@ -62,7 +67,8 @@ impl<S: Source> Registration<S> {
         stage: watch::Receiver<Stage>,
         is_registered: watch::Sender<bool>,
     ) -> Self {
-        Self { client, node, source, stage, is_registered, is_returning: false, trouble: None }
+        let (is_returning, ends_done, trouble) = (false, 0, None);
+        Self { client, node, source, stage, is_registered, is_returning, ends_done, trouble }
     }
 
     /// Registers, reports and drains until the node ends, then deregisters.
@@ -116,12 +122,14 @@ impl<S: Source> Registration<S> {
         };
         let lease = self.client.register(request).await?;
         self.is_returning = true;
+        self.ends_done = 0;
         tracing::info!(lease_ms = lease.duration.as_millis(), "registered at the balancer");
         self.trouble = None;
         Ok(lease)
     }
 
-    async fn report(&self) -> Result<ReportOutcome, CallError> {
+    /// Reports, and ends the sessions that the answer names. They are confirmed by the next report.
+    async fn report(&mut self) -> Result<ReportOutcome, CallError> {
         let Vitals { load, mono_ms } = self.source.vitals().await;
         let report = ReportRequest {
             name: self.node.name.clone(),
@@ -129,8 +137,13 @@ impl<S: Source> Registration<S> {
             mono_ms,
             load: Some(load),
             state: self.state().into(),
+            ends_done: self.ends_done,
         };
-        self.client.report(report).await
+        let Reported { outcome, ends, ends_number } = self.client.report(report).await?;
+        if self.source.end_sessions(&ends) {
+            self.ends_done = ends_number;
+        }
+        Ok(outcome)
     }
 
     fn state(&self) -> NodeState {

@@ -1,7 +1,8 @@
 //! The node as a process: store, shards and control thread, put together from the arguments, and ended in order.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -44,8 +45,7 @@ impl Running {
         let host = if args.balancer.is_some() { args.host()? } else { String::new() };
         let front_seat = FrontSeat::open(args)?;
         let tls_address = front_seat.as_ref().map(FrontSeat::address).transpose()?;
-        let trust = args.tls_ca.as_deref();
-        let seat = ControlSeat::new(args.admin, args.balancer.as_deref(), trust)?;
+        let seat = ControlSeat::new(args.admin, args.balancer.as_deref(), &args.trust)?;
         let mut store_name = "memory";
         let open_store = match config.durability {
             Durability::None => None,
@@ -178,14 +178,22 @@ pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let running = Running::start(&args)?;
     let (handle, tls, about) = (running.handle(), running.tls(), Arc::clone(&running.about));
+    let (hangup, hangups) = mpsc::sync_channel(1);
+    // A thread of its own: a shard that stands still may keep it waiting, and the next signal must not.
+    thread::Builder::new().name("rl-reload".to_owned()).spawn(move || {
+        while hangups.recv().is_ok() {
+            reloader.reload(|new| {
+                let limits = new.limits()?;
+                handle.set_limits(limits);
+                show(&mut about.lock().unwrap_or_else(PoisonError::into_inner), &limits);
+                Ok(())
+            });
+            launch::reload_certificate(tls.as_ref());
+        }
+    })?;
     let on_hangup = move || {
-        reloader.reload(|new| {
-            let limits = new.limits()?;
-            handle.set_limits(limits);
-            show(&mut about.lock().unwrap_or_else(PoisonError::into_inner), &limits);
-            Ok(())
-        });
-        launch::reload_certificate(tls.as_ref());
+        // One that waits already reads what is new for this one, too.
+        let _ = hangup.try_send(());
     };
     let signals = SignalWatch::start(running.handle(), running.drain_switch(), on_hangup)
         .context("cannot listen for signals")?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chat::Durability;
 use crossbeam::channel::{self, RecvTimeoutError};
-use wire::ShardId;
+use wire::{Epoch, ShardId, UserId};
 
 use crate::clock::Clock;
 pub use crate::config::{Pinning, ServerConfig};
@@ -22,7 +22,7 @@ pub use crate::host::End;
 use crate::host::Host;
 use crate::limits::{END_GRACE, END_LOOK, START_TIMEOUT};
 use crate::listener::{Listeners, shard_port};
-use crate::mesh::{Mesh, Message, Order, StoreLane, StoreSender};
+use crate::mesh::{Mesh, Message, Order, PostError, StoreLane, StoreSender};
 use crate::sizing::{HostFacts, Sizing, plan, share};
 use crate::stats::ShardSnapshot;
 
@@ -138,6 +138,16 @@ impl NodeHandle {
             // A shard that has ended needs no telling.
             let _ = self.mesh.post_waiting(ShardId(shard), Message::Limits(limits));
         }
+    }
+
+    /// Has the shards end sessions of lower epochs than these. `false` if a shard's inbox is full: ask again, it does no harm.
+    #[must_use]
+    pub fn end_sessions(&self, users: &[(UserId, Epoch)]) -> bool {
+        (0..self.mesh.shards()).all(|shard| {
+            let message = Message::EndSessions(users.to_vec());
+            // A shard that has ended has no sessions.
+            !matches!(self.mesh.post(ShardId(shard), message), Err(PostError::Full(_)))
+        })
     }
 
     /// Has the shards accept.

@@ -102,7 +102,8 @@ impl Asker {
     fn ask<T>(&self, question: impl AsyncFnOnce(Client) -> T) -> T {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            question(Client::new(&self.address.to_string(), PATIENCE).unwrap()).await
+            let url = format!("http://{}", self.address);
+            question(Client::new(&url, PATIENCE).unwrap()).await
         })
     }
 
@@ -218,10 +219,38 @@ fn a_placed_user_logs_in_and_what_she_says_is_there_after_a_restart() {
 }
 
 #[test]
+fn a_session_that_the_balancer_ends_is_told_so_and_its_token_is_worth_nothing() {
+    let files = Files::new();
+    let balancer = Balancer::start(&files, "127.0.0.1:0");
+    let url = format!("http://{}", balancer.address);
+    let node = files.node(&["--store", "memory", "--balancer", &url, "--shards", "2"]);
+    assert!(node.wait_registered());
+    let asker = Asker::new(balancer.address);
+    let mut alice = log_in(&asker.place(1, 5));
+    let unused = asker.place(1, 6);
+    let mut bob = log_in(&asker.place(2, 5));
+    asker.ask(async |client| client.end_sessions(UserId(1), Epoch(7)).await.unwrap());
+    assert_eq!(goodbye(&mut alice), Some(CloseReason::Revoked));
+    let address = (unused.host.as_str(), unused.port);
+    let mut late = ChatClient::connect(address, Follow::Raw, PATIENCE).unwrap();
+    assert!(late.login(&unused.token).is_err(), "a token from before opens nothing");
+    bob.heartbeat().unwrap();
+    let mut again = log_in(&asker.place(1, 7));
+    again.heartbeat().unwrap();
+    // It is confirmed with a later report: then nobody is waited for.
+    let waiting =
+        || asker.ask(async |client| client.end_sessions(UserId(1), Epoch(7)).await.unwrap());
+    while waiting() > 0 {
+        again.heartbeat().unwrap();
+    }
+}
+
+#[test]
 fn a_draining_node_is_red_and_gets_no_logins_until_it_has_left() {
     let files = Files::new();
     let balancer = Balancer::start(&files, "127.0.0.1:0");
-    let node = files.node(&["--store", "memory", "--balancer", &balancer.address.to_string()]);
+    let url = format!("http://{}", balancer.address);
+    let node = files.node(&["--store", "memory", "--balancer", &url]);
     assert!(node.wait_registered());
     let asker = Asker::new(balancer.address);
     let mut alice = log_in(&asker.place(1, 1));
@@ -250,7 +279,8 @@ fn a_balancer_that_is_down_or_restarts_costs_no_session() {
     let gone = Balancer::start(&files, "127.0.0.1:0");
     let listen = gone.address.to_string();
     gone.stop();
-    let node = files.node(&["--store", "memory", "--balancer", &listen]);
+    let url = format!("http://{listen}");
+    let node = files.node(&["--store", "memory", "--balancer", &url]);
     assert_eq!(get(&node, "/healthz").0, 200, "a node serves without its balancer");
 
     let first = Balancer::start(&files, &listen);

@@ -23,6 +23,19 @@ impl Accounts {
         ask(|reply| self.0.find(username, reply)).await
     }
 
+    /// Gives an account a new password and raises its epoch: sessions of a lower one are to end. `None`: the account is
+    /// gone.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub(crate) async fn set_password(
+        &self,
+        user: UserId,
+        record: String,
+    ) -> Result<Option<Epoch>, Status> {
+        ask(|reply| self.0.set_password(user, record, reply)).await
+    }
+
     /// Makes an account.
     ///
     /// # Errors

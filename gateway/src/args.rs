@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use balancer::config::{Again, ConfigError, Reading};
+use balancer::tls::Trust;
 use store::StoreChoice;
 
+use crate::clients::Network;
+use crate::mail::MailArgs;
 use crate::provision;
 
 /// Ringline's gateway, or one of its operator commands.
@@ -33,7 +36,10 @@ pub enum Command {
 }
 
 /// Ringline's gateway: registers accounts, checks passwords and tells clients which chat node to log in to.
+// Whether there is something to serve is seen by what must be there: `clap` does not see it by itself where arguments are
+// flattened into arguments.
 #[derive(Clone, Debug, clap::Args)]
+#[group(args = ["balancer", "data"])]
 pub struct Args {
     /// Where clients call (HTTP). Port 0 chooses a free one
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
@@ -59,10 +65,9 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
-    /// The authorities whose word is taken for the balancer's certificate (PEM); with it the address of --balancer begins
-    /// with https://
-    #[arg(long, value_name = "FILE")]
-    pub tls_ca: Option<PathBuf>,
+    /// How to call it inside TLS
+    #[command(flatten)]
+    pub trust: Trust,
 
     /// The certificate that clients are shown, and those that it was signed with (PEM): HTTPS. Read again at SIGHUP
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -84,17 +89,37 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub hash_threads: Option<usize>,
 
-    /// A program that delivers verification codes: it gets the e-mail address and the code on its standard input, a
-    /// line each, and ends with 0 when the mail is on its way
-    #[arg(long, value_name = "PATH")]
-    pub code_program: Option<PathBuf>,
+    /// How codes reach people.
+    #[command(flatten)]
+    pub mail: MailArgs,
+
+    /// A verification server of its own, which sends codes and compares them instead of this gateway
+    #[arg(
+        long,
+        value_name = "http://HOST:PORT",
+        conflicts_with_all = ["smtp", "mail_dir", "code_program", "verify_listen"]
+    )]
+    pub verify: Option<String>,
+
+    /// Where other gateways may ask this one to send and compare codes (gRPC). Port 0 chooses a free one
+    #[arg(long, value_name = "IP:PORT")]
+    pub verify_listen: Option<SocketAddr>,
+
+    /// A proxy, or a network of proxies, whose X-Forwarded-For says who the client is. Several may be given
+    #[arg(long, value_name = "IP[/BITS]")]
+    pub trusted_proxy: Vec<Network>,
+
+    /// A client, or a network of clients, that is not bounded as such: load tests, monitoring. Several may be given. What
+    /// is bounded for each account and each e-mail address stays so
+    #[arg(long, value_name = "IP[/BITS]")]
+    pub unlimited: Vec<Network>,
 
     /// Listen on addresses that others can reach although nothing is encrypted
     #[arg(long)]
     pub insecure: bool,
 
-    /// Log verification codes instead of delivering them: for trying things out only
-    #[arg(long, conflicts_with = "code_program")]
+    /// Show verification codes in answers, and log them where no way to deliver them is given: for trying things out only
+    #[arg(long)]
     pub development: bool,
 
     /// Register without a verification code
@@ -120,9 +145,9 @@ mod tests {
 
     #[test]
     fn it_serves_or_runs_a_command() {
-        let serve = Cli::parse_from(["gateway", "--balancer", "b:1", "--data", "d"]);
+        let serve = Cli::parse_from(["gateway", "--balancer", "http://b:1", "--data", "d"]);
         assert!(serve.command.is_none());
-        assert_eq!(serve.serve.unwrap().balancer, "b:1");
+        assert_eq!(serve.serve.unwrap().balancer, "http://b:1");
         let words = ["gateway", "provision", "--data", "d", "--count", "5", "--password", "p"];
         let provision = Cli::parse_from(words);
         assert!(matches!(provision.command, Some(Command::Provision(_))));
@@ -135,7 +160,19 @@ mod tests {
             &["gateway"][..],
             &["gateway", "--data", "d"],
             &["gateway", "provision", "--data", "d", "--count", "5"],
-            &["gateway", "--balancer", "b:1", "--data", "d", "--skip-verification"],
+            &["gateway", "--balancer", "http://b:1", "--data", "d", "--skip-verification"],
+            &["gateway", "--balancer", "http://b:1", "--data", "d", "--trusted-proxy", "proxy"],
+            &[
+                "gateway",
+                "--balancer",
+                "http://b:1",
+                "--data",
+                "d",
+                "--verify",
+                "http://v:1",
+                "--mail-dir",
+                "m",
+            ],
         ] {
             assert!(Cli::try_parse_from(words).is_err(), "{words:?}");
         }

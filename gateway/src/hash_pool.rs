@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::HASHES_WAITING_MAX;
 
@@ -18,6 +19,8 @@ pub(crate) struct HashPool {
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     waiting_max: usize,
+    /// How often it was full.
+    pub(crate) full: Counter,
 }
 
 impl HashPool {
@@ -31,6 +34,7 @@ impl HashPool {
             running: Arc::new(Semaphore::new(threads)),
             waiting: Arc::new(Semaphore::new(waiting_max)),
             waiting_max,
+            full: Counter::default(),
         }
     }
 
@@ -39,22 +43,42 @@ impl HashPool {
         self.waiting_max - self.waiting.available_permits()
     }
 
-    /// Runs one. A caller that gives up while it waits leaves the queue; what runs is run to its end.
+    /// Waits for a turn. A caller that gives up while it waits leaves the queue.
     ///
     /// # Errors
-    /// [`Full`]: nothing was run.
+    /// [`Full`]: too many wait.
+    pub(crate) async fn turn(&self) -> Result<Turn, Full> {
+        let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
+            self.full.inc();
+            return Err(Full);
+        };
+        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| Full)?;
+        Ok(Turn { running, _place: place })
+    }
+}
+
+/// The right to run one hash now.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    running: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// Runs it, to its end even if the caller gives up.
+    ///
+    /// # Errors
+    /// [`Full`]: the runtime is being torn down.
     pub(crate) async fn run<T: Send + 'static>(
-        &self,
+        self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Full> {
-        let _place = self.waiting.try_acquire().map_err(|_| Full)?;
-        let turn = Arc::clone(&self.running).acquire_owned().await.map_err(|_| Full)?;
+        let Self { running, _place } = self;
         let work = move || {
             let value = work();
-            drop(turn);
+            drop(running);
             value
         };
-        // An error means that the runtime is being torn down: as good as full.
         tokio::task::spawn_blocking(work).await.map_err(|_| Full)
     }
 }
@@ -65,13 +89,20 @@ mod tests {
 
     use super::*;
 
+    async fn run<T: Send + 'static>(
+        pool: &HashPool,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Full> {
+        pool.turn().await?.run(work).await
+    }
+
     #[tokio::test]
     async fn beyond_its_bound_it_says_so_at_once_and_recovers() {
         let pool = HashPool::with_waiting(1, 3);
         let (release, released) = mpsc::channel::<()>();
         let held = tokio::spawn({
             let pool = pool.clone();
-            async move { pool.run(move || released.recv().is_ok()).await }
+            async move { run(&pool, move || released.recv().is_ok()).await }
         });
         while pool.waiting() < 1 {
             tokio::task::yield_now().await;
@@ -79,19 +110,20 @@ mod tests {
         let queued: Vec<_> = (0..2)
             .map(|number| {
                 let pool = pool.clone();
-                tokio::spawn(async move { pool.run(move || number).await })
+                tokio::spawn(async move { run(&pool, move || number).await })
             })
             .collect();
         while pool.waiting() < 3 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(pool.run(|| ()).await, Err(Full));
+        assert_eq!(run(&pool, || ()).await, Err(Full));
+        assert_eq!(pool.full.get(), 1);
         release.send(()).unwrap();
         assert_eq!(held.await.unwrap(), Ok(true));
         for (number, result) in queued.into_iter().enumerate() {
             assert_eq!(result.await.unwrap(), Ok(number));
         }
-        assert_eq!(pool.run(|| 7).await, Ok(7));
+        assert_eq!(run(&pool, || 7).await, Ok(7));
         assert_eq!(pool.waiting(), 0);
     }
 
@@ -101,14 +133,14 @@ mod tests {
         let (release, released) = mpsc::channel::<()>();
         let held = tokio::spawn({
             let pool = pool.clone();
-            async move { pool.run(move || released.recv().is_ok()).await }
+            async move { run(&pool, move || released.recv().is_ok()).await }
         });
         while pool.waiting() < 1 {
             tokio::task::yield_now().await;
         }
         let impatient = tokio::spawn({
             let pool = pool.clone();
-            async move { pool.run(|| ()).await }
+            async move { run(&pool, || ()).await }
         });
         while pool.waiting() < 2 {
             tokio::task::yield_now().await;

@@ -2,86 +2,93 @@
 
 use std::time::Instant;
 
-use balancer::client::{CallError, Client, Placed, jittered};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use balancer::client::{CallError, Client as Balancer, Placed, jittered};
+use store::Account;
 use wire::{Epoch, UserId};
 
-use crate::limits::{PLACE_DEADLINE, PLACE_PAUSE_MAX, PLACE_PAUSE_MIN, USERNAME_BYTES_MAX};
+use crate::clients::Client;
+use crate::limits::{
+    PLACE_DEADLINE, PLACE_PAUSE_MAX, PLACE_PAUSE_MIN, UNREACHABLE_PATIENCE, USERNAME_BYTES_MAX,
+    WRONG_PASSWORDS_PER_ACCOUNT,
+};
 use crate::password::Secret;
 use crate::routes::App;
-use crate::status::Status;
+use crate::status::{Status, seconds};
 
-/// What is asked.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Request {
+/// The account whose password this is. Work, answer and lock-out are the same whether or not there is such an account.
+pub(crate) async fn check(
+    app: &App,
+    client: &Client,
     username: String,
     password: Secret,
-}
-
-/// What is answered. Numbers are texts, as in the seed system.
-#[derive(Serialize)]
-pub(crate) struct Answer {
-    error: u16,
-    uuid: String,
-    host: String,
-    port: String,
-    token: String,
-}
-
-/// Logs somebody in.
-pub(crate) async fn login(app: &App, request: Request) -> Result<Answer, Status> {
-    let Request { username, password } = request;
+) -> Result<Account, Status> {
     if username.len() > USERNAME_BYTES_MAX {
         return Err(Status::Credentials);
     }
+    let name = username.to_ascii_lowercase();
+    // Who is locked out anyway does not stand in the line for hashes.
+    app.may_fail(client).await?;
+    let locked = |wait| Status::Locked(seconds(wait));
+    app.shared.peek(&WRONG_PASSWORDS_PER_ACCOUNT, &name).await.map_err(locked)?;
     let account = app.accounts.find(username).await?;
-    let (user, record) = account.map(|account| (account.user, account.phc)).unzip();
-    let (is_right, record) = app
-        .hash(move |hasher| {
-            let is_right = hasher.is_right(&password, record.as_deref());
-            (is_right, record)
-        })
-        .await?;
-    let (true, Some(user), Some(record)) = (is_right, user, record) else {
+    let turn = app.turn().await?;
+    app.may_fail(client).await?;
+    // Taken before and given back after a right one: guesses at the same time cannot all slip through.
+    app.shared.take(&WRONG_PASSWORDS_PER_ACCOUNT, &name).await.map_err(locked)?;
+    let record = account.as_ref().map(|account| account.phc.clone());
+    let is_right =
+        app.hash(turn, move |hasher| hasher.is_right(&password, record.as_deref())).await;
+    let is_right = match is_right {
+        Ok(is_right) => is_right,
+        Err(status) => {
+            app.shared.give_back(&WRONG_PASSWORDS_PER_ACCOUNT, &name).await;
+            return Err(status);
+        }
+    };
+    let (true, Some(account)) = (is_right, account) else {
+        app.failed(client).await;
         return Err(Status::Credentials);
     };
-    let epoch = app.accounts.raise_epoch(user, record).await?.ok_or(Status::Overtaken)?;
-    let placed = place(&app.balancer, user, epoch).await?;
-    Ok(Answer {
-        error: 0,
-        uuid: user.0.to_string(),
-        host: placed.host,
-        port: placed.port.to_string(),
-        token: URL_SAFE_NO_PAD.encode(placed.token),
-    })
+    app.shared.forget(&WRONG_PASSWORDS_PER_ACCOUNT, &name).await;
+    Ok(account)
+}
+
+/// Checks a password and chooses a chat node, in which the session's token is good.
+pub(crate) async fn log_in(
+    app: &App,
+    client: &Client,
+    username: String,
+    password: Secret,
+) -> Result<(UserId, Placed), Status> {
+    let account = check(app, client, username, password).await?;
+    let epoch = app.accounts.raise_epoch(account.user, account.phc).await?;
+    let placed = place(&app.balancer, account.user, epoch.ok_or(Status::Overtaken)?).await?;
+    Ok((account.user, placed))
 }
 
 /// Asks until there is an answer: a balancer that restarts, or that is still learning its nodes, costs a login some
-/// time but does not fail it.
-async fn place(balancer: &Client, user: UserId, epoch: Epoch) -> Result<Placed, Status> {
-    let deadline = Instant::now() + PLACE_DEADLINE;
+/// time but does not fail it. One that is down fails it soon.
+async fn place(balancer: &Balancer, user: UserId, epoch: Epoch) -> Result<Placed, Status> {
+    let begun = Instant::now();
     let mut pause = PLACE_PAUSE_MIN;
     loop {
         let error = match balancer.place(user, epoch).await {
             Ok(placed) => return Ok(placed),
             Err(error) => error,
         };
-        let status = match error {
-            CallError::Learning(_) | CallError::Unreachable(_) => None,
+        let patience = match error {
+            CallError::Learning(_) => PLACE_DEADLINE,
+            CallError::Unreachable(_) => UNREACHABLE_PATIENCE,
             // Tried once for as long as a call may take: the client decides whether it goes on.
-            CallError::Deadline => Some(Status::BalancerUnreachable),
-            CallError::NoNode(_) | CallError::Full(_) => Some(Status::NoChatNode),
+            CallError::Deadline => return Err(Status::BalancerUnreachable),
+            CallError::NoNode(_) | CallError::Full(_) => return Err(Status::NoChatNode),
+            CallError::Ended(_) => return Err(Status::Overtaken),
             CallError::Superseded(_) | CallError::Refused(_) => {
                 tracing::error!(%error, "the balancer refused a placement");
-                Some(Status::BalancerUnreachable)
+                return Err(Status::BalancerUnreachable);
             }
         };
-        if let Some(status) = status {
-            return Err(status);
-        }
-        if Instant::now() + pause >= deadline {
+        if begun.elapsed() + pause >= patience {
             return Err(Status::BalancerUnreachable);
         }
         tokio::time::sleep(jittered(pause)).await;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use balancer::http::Tally;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
@@ -12,6 +13,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry as Page;
 
 use crate::routes::App;
+use crate::status::Status;
+use crate::verify::Verifier;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Answer {
@@ -30,6 +33,8 @@ pub(crate) struct Metrics {
     answers: Family<Answer, Counter>,
     seconds: Family<Route, Histogram>,
     hash_seconds: Histogram,
+    hash_wait_seconds: Histogram,
+    bodies_refused: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 /// From 0.1 ms in steps of the double to beyond the request timeout.
@@ -43,6 +48,8 @@ impl Metrics {
             answers: Family::default(),
             seconds: Family::new_with_constructor(histogram),
             hash_seconds: histogram(),
+            hash_wait_seconds: histogram(),
+            bodies_refused: Family::default(),
         }
     }
 
@@ -52,14 +59,25 @@ impl Metrics {
         self.seconds.get_or_create(&Route { route }).observe(seconds);
     }
 
-    /// A password was hashed, waiting included.
+    /// A password was hashed.
     pub(crate) fn hashed(&self, seconds: f64) {
         self.hash_seconds.observe(seconds);
+    }
+
+    /// A hash got its turn, or none.
+    pub(crate) fn hash_waited(&self, seconds: f64) {
+        self.hash_wait_seconds.observe(seconds);
+    }
+
+    /// The body of a request was longer or came more slowly than it may.
+    pub(crate) fn body_refused(&self, status: Status) {
+        let bound = if status == Status::TooLong { "bytes" } else { "time" };
+        self.bodies_refused.get_or_create(&[("bound", bound)]).inc();
     }
 }
 
 /// The page that /metrics shows.
-pub(crate) fn page(app: &Arc<App>) -> Page {
+pub(crate) fn page(app: &Arc<App>, front: &Tally) -> Page {
     let mut page = Page::with_prefix("ringline_gateway");
     let metrics = &app.metrics;
     page.register(
@@ -68,11 +86,28 @@ pub(crate) fn page(app: &Arc<App>) -> Page {
         metrics.answers.clone(),
     );
     page.register("request_seconds", "Time of a request, by route", metrics.seconds.clone());
+    page.register("hash_seconds", "Time of a password hash", metrics.hash_seconds.clone());
     page.register(
-        "hash_seconds",
-        "Time of a password hash, waiting included",
-        metrics.hash_seconds.clone(),
+        "hash_wait_seconds",
+        "Time that a password hash waited for its turn",
+        metrics.hash_wait_seconds.clone(),
     );
+    page.register(
+        "hashes_full",
+        "Requests refused because as many password hashes as may were waiting",
+        app.pool.full.clone(),
+    );
+    page.register(
+        "bodies_refused",
+        "Request bodies not read to their end, by the bound that they hit",
+        metrics.bodies_refused.clone(),
+    );
+    front.register(&mut page);
+    app.shared.register(&mut page);
+    app.ender.register(&mut page);
+    if let Verifier::Here(desk) = &app.verifier {
+        desk.register(&mut page);
+    }
     page.register_collector(Box::new(Now(Arc::downgrade(app))));
     page
 }
@@ -84,10 +119,15 @@ struct Now(Weak<App>);
 impl Collector for Now {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(app) = self.0.upgrade() else { return Ok(()) };
-        let codes = app.codes().len();
+        let (subjects, codes) = app.shared.sizes();
         for (name, about, value) in [
             ("hashes_waiting", "Password hashes that wait or run", app.pool.waiting()),
-            ("codes", "Verification codes outstanding", codes),
+            ("codes", "Verification codes outstanding here, expired ones included", codes),
+            (
+                "rate_subjects",
+                "Clients, accounts and addresses whose rates are remembered",
+                subjects,
+            ),
             (
                 "store_failing",
                 "1 if the last write to the accounts failed",
@@ -97,6 +137,11 @@ impl Collector for Now {
                 "balancer_failing",
                 "1 if the last call to the balancer failed",
                 app.balancer.is_failing().into(),
+            ),
+            (
+                "verifier_failing",
+                "1 if the last call to a verification server failed",
+                app.verifier.is_failing().into(),
             ),
         ] {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));

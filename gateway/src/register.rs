@@ -1,94 +1,100 @@
 //! A registration: prove the e-mail address, then make the account.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
 use store::{NewAccount, Taken};
+use wire::UserId;
 
-use crate::codes::{CheckError, IssueError};
+use crate::clients::Client;
+use crate::limits::CODES_PER_CLIENT;
 use crate::password::Secret;
 use crate::routes::App;
-use crate::status::Status;
+use crate::status::{Status, seconds};
 use crate::validate;
+use crate::verify::{CheckError, SendError, Sent};
 
-/// Asks for a code.
-#[derive(Debug, Deserialize)]
-pub(crate) struct CodeRequest {
-    email: String,
+/// Who wants an account.
+#[derive(Debug)]
+pub(crate) struct Applicant {
+    pub(crate) username: String,
+    pub(crate) email: String,
+    pub(crate) password: Secret,
+    pub(crate) code: Option<String>,
 }
 
-/// A code is on its way.
-#[derive(Serialize)]
-pub(crate) struct CodeAnswer {
-    error: u16,
-    email: String,
-}
-
-/// Asks for an account. `cpatcha` is how the seed system spells it.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Request {
-    username: String,
-    password: Secret,
-    email: String,
-    #[serde(alias = "captcha")]
-    cpatcha: Option<String>,
-}
-
-/// The account is made. The password is not sent back, unlike in the seed system.
-#[derive(Serialize)]
-pub(crate) struct Answer {
-    error: u16,
-    username: String,
-    email: String,
-    uuid: String,
-}
-
-/// Makes a code and sends it to its address.
-pub(crate) async fn send_code(app: &App, request: CodeRequest) -> Result<CodeAnswer, Status> {
-    let CodeRequest { email } = request;
-    validate::email(&email).map_err(Status::Invalid)?;
-    let random = getrandom::u64().map_err(|_| Status::Busy)?;
-    let code = app.codes().issue(Instant::now(), &email, random).map_err(|error| match error {
-        IssueError::TooSoon => Status::CodeTooSoon,
-        IssueError::Full => Status::Busy,
-    })?;
-    if let Err(error) = app.delivery.deliver(&email, &code).await {
-        tracing::error!(%error, "a verification code was not delivered");
-        app.codes().consume(&email); // Nobody has it; the next request need not wait.
-        return Err(Status::NotDelivered);
-    }
-    Ok(CodeAnswer { error: 0, email })
+/// Makes a code and sends it to its address, whether or not anybody has an account there: the answer tells nothing.
+pub(crate) async fn send_code(app: &App, client: &Client, email: &str) -> Result<Sent, Status> {
+    validate::email(email).map_err(Status::Invalid)?;
+    let wait = |wait| Status::TooMany(seconds(wait));
+    app.take(&CODES_PER_CLIENT, client).await.map_err(wait)?;
+    app.verifier.send(email).await.map_err(|error| match error {
+        SendError::Invalid(rule) => Status::Invalid(rule),
+        SendError::TooSoon(wait) => Status::CodeTooSoon(seconds(wait)),
+        SendError::Busy => Status::Busy,
+        SendError::NotDelivered => Status::NotDelivered,
+        SendError::Unreachable => Status::VerifierUnreachable,
+    })
 }
 
 /// Makes an account.
-pub(crate) async fn register(app: &App, request: Request) -> Result<Answer, Status> {
-    let Request { username, password, email, cpatcha } = request;
+pub(crate) async fn register(
+    app: &App,
+    client: &Client,
+    applicant: Applicant,
+) -> Result<UserId, Status> {
+    let Applicant { username, email, password, code } = applicant;
     validate::username(&username).map_err(Status::Invalid)?;
     validate::email(&email).map_err(Status::Invalid)?;
     validate::password(password.expose(), &username, &email).map_err(Status::Invalid)?;
     if !app.skips_verification {
-        let code = cpatcha.as_deref().ok_or(Status::JsonParse)?;
-        app.codes().check(Instant::now(), &email, code).map_err(|error| match error {
-            CheckError::Unknown => Status::CodeUnknown,
-            CheckError::Wrong => Status::CodeWrong,
-        })?;
+        check_code(app, client, &email, &code.ok_or(Status::JsonParse)?).await?;
     }
-    let record = app.hash(move |hasher| hasher.record(&password)).await?.map_err(|error| {
-        tracing::error!(%error, "a password was not hashed");
-        Status::Busy
-    })?;
-    let account = NewAccount {
-        username: username.clone(),
-        email: email.clone(),
-        phc: record,
-        created_unix_ms: unix_ms(),
-    };
+    let phc = record(app, password).await?;
+    let account = NewAccount { username, email, phc, created_unix_ms: unix_ms() };
+    let email = account.email.clone();
     let user = app.accounts.register(account).await?.map_err(|taken| match taken {
         Taken::Username => Status::UsernameTaken,
         Taken::Email => Status::EmailTaken,
     })?;
-    app.codes().consume(&email);
-    Ok(Answer { error: 0, username, email, uuid: user.0.to_string() })
+    if !app.skips_verification {
+        // Nobody can register this address again, so a code that stays for want of an answer does no harm.
+        let _ = app.verifier.consume(&email).await;
+    }
+    Ok(user)
+}
+
+/// Compares a code with the one that was sent; a wrong one counts against the client too.
+pub(crate) async fn check_code(
+    app: &App,
+    client: &Client,
+    email: &str,
+    code: &str,
+) -> Result<(), Status> {
+    app.may_fail(client).await?;
+    let checked = app.verifier.check(email, code).await;
+    if matches!(checked, Err(CheckError::Wrong | CheckError::Unknown)) {
+        app.failed(client).await;
+    }
+    checked.map_err(status)
+}
+
+/// What a code that was not accepted is answered with.
+pub(crate) fn status(error: CheckError) -> Status {
+    match error {
+        CheckError::Unknown => Status::CodeUnknown,
+        CheckError::Wrong => Status::CodeWrong,
+        CheckError::TooMany(wait) => Status::Locked(seconds(wait)),
+        CheckError::Unreachable => Status::VerifierUnreachable,
+    }
+}
+
+/// The record of a new password.
+pub(crate) async fn record(app: &App, password: Secret) -> Result<String, Status> {
+    let turn = app.turn().await?;
+    app.hash(turn, move |hasher| hasher.record(&password)).await?.map_err(|error| {
+        tracing::error!(%error, "a password was not hashed");
+        Status::Busy
+    })
 }
 
 pub(crate) fn unix_ms() -> u64 {

@@ -1,44 +1,57 @@
 //! The gateway as a server: opens the store, binds, serves, stops when told.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use balancer::client::Client;
 use balancer::config::Configured;
+use balancer::http::Tally;
 use balancer::tls::{Acceptor, Inside};
 use balancer::{http, launch};
 use store::AccountsService;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use crate::Args;
 use crate::accounts::Accounts;
-use crate::codes::Codes;
-use crate::delivery::Delivery;
+use crate::clients::Clients;
+use crate::ender::Ender;
 use crate::hash_pool::HashPool;
-use crate::limits::{BALANCER_DEADLINE, CONNECTIONS_MAX, DRAIN_TIMEOUT, HEAD_TIMEOUT};
-use crate::metrics::Metrics;
+use crate::limits::{
+    BALANCER_DEADLINE, CONNECTIONS_MAX, CONNECTIONS_PER_CLIENT_MAX, DRAIN_TIMEOUT, HEAD_BYTES_MAX,
+    HEAD_TIMEOUT,
+};
+use crate::mail::Mailer;
+use crate::metrics::{Metrics, page};
 use crate::password::Hasher;
 use crate::routes::{App, router};
+use crate::shared::Shared;
+use crate::verify::{Desk, Remote, Verifier, front};
 
-/// A gateway whose port and store are open and that does not answer yet.
+/// A gateway whose ports and store are open and that does not answer yet.
 #[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
     tls: Option<Acceptor>,
+    /// Where other gateways ask for codes.
+    verify: Option<TcpListener>,
     app: Arc<App>,
     store: AccountsService,
 }
 
 impl Bound {
-    /// Checks the arguments, opens the store and the port. Must be called within a tokio runtime.
+    /// Checks the arguments, opens the store and the ports. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// Whatever of it fails, and what to do about it.
     pub fn new(args: &Args) -> anyhow::Result<Self> {
         let (certificate, tls_key) = (args.tls_cert.as_ref(), args.tls_key.as_ref());
-        let tls = Acceptor::load(certificate, tls_key, Inside::Http)?;
+        let tls = Acceptor::load(certificate, tls_key, None, Inside::Http)?;
         launch::check_exposure(args.listen, args.insecure || tls.is_some())?;
+        if let Some(address) = args.verify_listen {
+            launch::check_exposure(address, args.insecure)?;
+        }
         let threads = match args.hash_threads {
             Some(threads) => threads,
             None => std::thread::available_parallelism()?.get(),
@@ -46,12 +59,16 @@ impl Bound {
         ensure!((1..=256).contains(&threads), "--hash-threads must be 1 to 256");
         let hasher = Hasher::new(args.hash_memory_kib, args.hash_passes)
             .context("change --hash-memory-kib or --hash-passes")?;
-        let mut key = [0; 64];
-        getrandom::fill(&mut key)?;
-        let delivery = match &args.code_program {
-            Some(path) => Delivery::program(path.clone()),
-            None if args.development => Delivery::Log,
-            None => Delivery::Missing,
+        let balancer = Client::trusting(&args.balancer, &args.trust, BALANCER_DEADLINE)
+            .context("--balancer")?;
+        let shared = Arc::new(Shared::in_memory());
+        let verifier = match &args.verify {
+            Some(url) => Verifier::There(Remote::new(url).context("--verify")?),
+            None => {
+                let mailer = Mailer::new(&args.mail, args.development, args.insecure)?;
+                let desk = Desk::new(Arc::clone(&shared), mailer, args.development)?;
+                Verifier::Here(Arc::new(desk))
+            }
         };
         let place = args.store.place(args.data.as_deref())?;
         let store = place
@@ -59,17 +76,24 @@ impl Bound {
             .with_context(|| format!("cannot open the accounts in {place}"))?;
         let app = App {
             accounts: Accounts::new(store.handle()),
-            balancer: Client::trusting(&args.balancer, args.tls_ca.as_deref(), BALANCER_DEADLINE)?,
-            codes: Mutex::new(Codes::new(key)),
-            delivery,
+            ender: Ender::new(balancer.clone()),
+            balancer,
+            verifier,
+            shared,
+            clients: Clients {
+                proxies: args.trusted_proxy.clone(),
+                unlimited: args.unlimited.clone(),
+            },
             hasher: Arc::new(hasher),
             pool: HashPool::new(threads),
             metrics: Metrics::new(),
             skips_verification: args.skip_verification,
         };
-        let listener = http::listen(args.listen)
-            .with_context(|| format!("cannot listen on {}", args.listen))?;
-        Ok(Self { listener, tls, app: Arc::new(app), store })
+        let open =
+            |address| http::listen(address).with_context(|| format!("cannot listen on {address}"));
+        let listener = open(args.listen)?;
+        let verify = args.verify_listen.map(open).transpose()?;
+        Ok(Self { listener, tls, verify, app: Arc::new(app), store })
     }
 
     /// Where clients call.
@@ -86,16 +110,61 @@ impl Bound {
         self.tls.clone()
     }
 
-    /// Serves until `shutdown` ends, answers what was asked before, closes the store and returns.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+    /// Where other gateways ask for codes, if they may.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn verify_address(&self) -> anyhow::Result<Option<SocketAddr>> {
+        Ok(self.verify.as_ref().map(TcpListener::local_addr).transpose()?)
+    }
+
+    /// Serves until `shutdown` ends, answers what was asked before, hands mails over, closes the store and returns.
+    ///
+    /// # Errors
+    /// The gRPC server for other gateways failed.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self { listener, tls, verify, app, store } = self;
+        let tally = Tally::default();
+        // All clients of a proxy come from its one address.
+        let is_proxied = !app.clients.proxies.is_empty();
         let bounds = http::Bounds {
             connections_max: CONNECTIONS_MAX,
+            peer_connections_max: if is_proxied {
+                CONNECTIONS_MAX
+            } else {
+                CONNECTIONS_PER_CLIENT_MAX
+            },
+            head_bytes_max: HEAD_BYTES_MAX,
             head_timeout: HEAD_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
+            tally: Some(tally.clone()),
         };
-        http::serve_inside(self.listener, self.tls, router(self.app), bounds, shutdown).await;
+        let desk = match &app.verifier {
+            Verifier::Here(desk) => Some(Arc::clone(desk)),
+            Verifier::There(_) => None,
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let codes = match (verify, &desk) {
+            (Some(listener), Some(desk)) => {
+                let front = front(Arc::clone(desk)).await?;
+                Some(tokio::spawn(front.serve(listener, None, async {
+                    let _ = stopped.await; // Dropped: the same.
+                })))
+            }
+            (Some(_) | None, _) => None,
+        };
+        let page = page(&app, &tally);
+        http::serve_inside(listener, tls, router(app, page), bounds, shutdown).await;
+        drop(stop);
+        if let Some(codes) = codes {
+            codes.await?.context("the gRPC server for verification codes failed")?;
+        }
+        if let Some(desk) = desk {
+            desk.drain().await;
+        }
         // Its threads end with their queues empty: what was answered is on the disk.
-        self.store.stop();
+        store.stop();
+        Ok(())
     }
 }
 
@@ -114,6 +183,7 @@ pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
         launch::announce(&serde_json::json!({
             "ready": "gateway",
             "http": bound.address()?.to_string(),
+            "verify": bound.verify_address()?.map(|address| address.to_string()),
         }))?;
         let tls = bound.tls();
         launch::on_hangup(move || {
@@ -121,7 +191,6 @@ pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
             launch::reload_certificate(tls.as_ref());
         })?;
         tracing::info!(?args, "serving");
-        bound.serve(signals.shutdown()).await;
-        Ok(())
+        bound.serve(signals.shutdown()).await
     })
 }

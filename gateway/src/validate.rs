@@ -48,6 +48,34 @@ pub(crate) fn email(address: &str) -> Result<(), &'static str> {
     if holds { Ok(()) } else { Err(RULE) }
 }
 
+/// What people choose who are asked for eight characters: the first that anybody guesses.
+const USUAL: [&str; 24] = [
+    "12345678",
+    "123456789",
+    "1234567890",
+    "1q2w3e4r",
+    "1qaz2wsx",
+    "abcd1234",
+    "abc12345",
+    "asdfghjk",
+    "baseball",
+    "computer",
+    "football",
+    "iloveyou",
+    "letmein1",
+    "michelle",
+    "passw0rd",
+    "password",
+    "password1",
+    "password123",
+    "princess",
+    "qwerty123",
+    "qwertyuiop",
+    "sunshine",
+    "trustno1",
+    "welcome1",
+];
+
 /// Checks a new password. Length is what counts; no rule about kinds of characters makes people write it down.
 ///
 /// # Errors
@@ -63,6 +91,8 @@ pub(crate) fn password(password: &str, username: &str, email: &str) -> Result<()
         Err("password: not one character again and again")
     } else if password.eq_ignore_ascii_case(username) || password.eq_ignore_ascii_case(email) {
         Err("password: neither the username nor the e-mail address")
+    } else if USUAL.iter().any(|usual| password.eq_ignore_ascii_case(usual)) {
+        Err("password: not one that everybody tries first")
     } else {
         Ok(())
     }
@@ -114,9 +144,15 @@ mod tests {
         for good in ["correct horse", "12345678x", "пароль12", &"ab".repeat(64)] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
-        for bad in
-            ["", "1234567", "aaaaaaaaaa", "SomeBody", "somebody@example.org", "with\nline end"]
-        {
+        for bad in [
+            "",
+            "1234567",
+            "aaaaaaaaaa",
+            "SomeBody",
+            "somebody@example.org",
+            "with\nline end",
+            "Password1",
+        ] {
             assert!(check(bad).is_err(), "{bad}");
         }
         assert!(check(&"ab".repeat(65)).is_err());

@@ -80,7 +80,7 @@ async fn clients_get_https_and_a_renewed_certificate_when_told() {
     let still = connect(address, authority.trust()).await.unwrap();
     assert_eq!(shown(&still), shown(&renewed));
     drop((stop, again, renewed, still));
-    served.await.unwrap();
+    served.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -177,6 +177,22 @@ fn accounts_are_busy_while_the_server_is_away_and_come_back_by_themselves() {
 }
 
 #[test]
+fn a_gateway_may_ask_from_within_its_runtime() {
+    let (options, _) = ground::database();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let service = AccountsService::start_mysql(&options).expect("a service");
+        let (sender, answer) = tokio::sync::oneshot::channel();
+        let reply = move |found| drop(sender.send(found));
+        service.handle().find("nobody".to_owned(), reply).expect("room");
+        assert_eq!(answer.await.expect("an answer").expect("store"), None);
+        service.stop();
+        let nowhere = MysqlOptions::from_url("mysql://root@127.0.0.1:1/nowhere").expect("a URL");
+        assert!(AccountsService::start_mysql(&nowhere).expect_err("nobody there").is_busy());
+    });
+}
+
+#[test]
 fn a_connection_that_was_closed_for_being_idle_is_nobodys_trouble() {
     let (server, options) = own_server();
     let mut writer = MysqlWriter::open(&options).expect("a writer");

@@ -91,7 +91,7 @@ fn changes(old: &Values, new: &Values) -> Vec<Change> {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use super::super::Source;
     use super::*;
@@ -105,7 +105,7 @@ mod tests {
         std::fs::write(path, text).unwrap();
     }
 
-    fn reloader(path: &PathBuf) -> Reloader<Args> {
+    fn reloader(path: &Path) -> Reloader<Args> {
         let source = Source::<Args>::new(["balancer", "--config", path.to_str().unwrap()]);
         Configured::from_source(source).unwrap().into_parts(LIVE).1
     }

@@ -1,8 +1,11 @@
 //! TLS for every Ringline server, by rustls: what a server shows and what a client trusts, each read from PEM files.
 //!
-//! Never decides who may connect: it says who answers, and keeps the bytes from everybody else.
+//! It says who answers and keeps the bytes from everybody else; who may connect is asked only where authorities for clients
+//! are named.
 
+mod handshakes;
 mod transport;
+mod trust;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,13 +19,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
 use crate::limits::PEM_FILE_BYTES_MAX;
+pub use handshakes::Handshakes;
 pub use transport::Transport;
+pub use trust::Trust;
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +49,7 @@ pub enum TlsError {
         reason: String,
     },
     /// Only one of the two files was named.
-    #[error("--tls-cert and --tls-key go together: give both, or neither")]
+    #[error("a certificate and its key go together: give both, or neither")]
     Half,
 }
 
@@ -80,6 +85,7 @@ impl Inside {
 pub struct Acceptor {
     tls: TlsAcceptor,
     shown: Arc<Shown>,
+    handshakes: Handshakes,
 }
 
 impl std::fmt::Debug for Acceptor {
@@ -89,33 +95,50 @@ impl std::fmt::Debug for Acceptor {
 }
 
 impl Acceptor {
-    /// Reads a certificate chain and its key; `None` if neither is named.
+    /// Reads a certificate chain and its key; `None` if neither is named. With `clients`, only those are served who show a
+    /// certificate that one of its authorities has signed.
     ///
     /// # Errors
     /// See [`TlsError`].
     pub fn load(
         certificate: Option<&PathBuf>,
         key: Option<&PathBuf>,
+        clients: Option<&PathBuf>,
         inside: Inside,
     ) -> Result<Option<Self>, TlsError> {
         match (certificate, key) {
             (None, None) => Ok(None),
-            (Some(certificate), Some(key)) => Self::of(certificate, key, inside).map(Some),
+            (Some(certificate), Some(key)) => Self::of(certificate, key, clients, inside).map(Some),
             (Some(_), None) | (None, Some(_)) => Err(TlsError::Half),
         }
     }
 
-    fn of(certificate: &Path, key: &Path, inside: Inside) -> Result<Self, TlsError> {
+    fn of(
+        certificate: &Path,
+        key: &Path,
+        clients: Option<&PathBuf>,
+        inside: Inside,
+    ) -> Result<Self, TlsError> {
         let current = RwLock::new(read_identity(certificate, key)?);
         let (certificate, key) = (certificate.to_owned(), key.to_owned());
         let shown = Arc::new(Shown { certificate, key, current });
+        let verifier = match clients {
+            None => WebPkiClientVerifier::no_client_auth(),
+            Some(path) => {
+                let roots = Arc::new(roots(path)?);
+                WebPkiClientVerifier::builder_with_provider(roots, provider())
+                    .build()
+                    .map_err(|error| TlsError::bad(path, error.to_string()))?
+            }
+        };
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsError::bad(&shown.certificate, error.to_string()))?
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = inside.alpn();
-        Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), shown })
+        let handshakes = Handshakes::default();
+        Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), shown, handshakes })
     }
 
     /// Reads both files again: who connects from now on is shown what they hold. Open connections stay.
@@ -128,6 +151,12 @@ impl Acceptor {
         Ok(())
     }
 
+    /// Its counters.
+    #[must_use]
+    pub fn handshakes(&self) -> Handshakes {
+        self.handshakes.clone()
+    }
+
     /// Shakes hands, within this time.
     ///
     /// # Errors
@@ -137,9 +166,13 @@ impl Acceptor {
         stream: TcpStream,
         deadline: Duration,
     ) -> io::Result<TlsStream<TcpStream>> {
-        match tokio::time::timeout(deadline, self.tls.accept(stream)).await {
-            Ok(shaken) => shaken,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        if let Ok(shaken) = tokio::time::timeout(deadline, self.tls.accept(stream)).await {
+            shaken.inspect_err(|_| {
+                self.handshakes.failed.inc();
+            })
+        } else {
+            self.handshakes.late.inc();
+            Err(io::ErrorKind::TimedOut.into())
         }
     }
 }
@@ -191,15 +224,17 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErr
     Ok(chain)
 }
 
-/// What a client trusts: the PEM text of one or several authorities, checked.
-///
-/// # Errors
-/// See [`TlsError`].
-pub fn read_authorities(path: &Path) -> Result<Vec<u8>, TlsError> {
+fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in read_certificates(path)? {
         roots.add(certificate).map_err(|error| TlsError::bad(path, error.to_string()))?;
     }
+    Ok(roots)
+}
+
+/// What a client trusts: the PEM text of one or several authorities, checked.
+fn read_authorities(path: &Path) -> Result<Vec<u8>, TlsError> {
+    roots(path)?;
     read(path)
 }
 

@@ -1,5 +1,6 @@
 //! What the TLS front counts.
 
+use balancer::tls::Handshakes;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry as Page;
@@ -13,10 +14,8 @@ pub(crate) struct Figures {
     pub(crate) open: Gauge,
     /// Times that every place was taken: the next client waits in the kernel's queue.
     pub(crate) full: Counter,
-    /// Handshakes that failed: not TLS, no common version, a client that does not trust the certificate.
-    pub(crate) handshakes_failed: Counter,
-    /// Handshakes that took too long.
-    pub(crate) handshake_timeouts: Counter,
+    /// Handshakes that came to nothing.
+    pub(crate) handshakes: Handshakes,
     /// Connections that the chat port did not take.
     pub(crate) chat_refused: Counter,
     /// Clients that did not finish after the node had.
@@ -29,14 +28,13 @@ impl Figures {
         let counters = [
             ("tls_accepted", "TLS connections accepted", &self.accepted),
             ("tls_full", "Times that every place for TLS was taken", &self.full),
-            ("tls_handshakes_failed", "TLS handshakes that failed", &self.handshakes_failed),
-            ("tls_handshake_timeouts", "TLS handshakes cut by time", &self.handshake_timeouts),
             ("tls_chat_refused", "TLS clients that the chat port did not take", &self.chat_refused),
             ("tls_linger_cuts", "TLS clients cut after the node's goodbye", &self.linger_cuts),
         ];
         for (name, about, counter) in counters {
             page.register(name, about, counter.clone());
         }
+        self.handshakes.register(page);
         page.register("tls_open", "TLS connections open", self.open.clone());
     }
 }

@@ -42,7 +42,7 @@ impl FrontSeat {
     /// A file is no certificate or no key, the port is taken.
     pub(crate) fn open(args: &Args) -> anyhow::Result<Option<Self>> {
         let (certificate, key) = (args.tls_cert.as_ref(), args.tls_key.as_ref());
-        let tls = Acceptor::load(certificate, key, Inside::Chat)?;
+        let tls = Acceptor::load(certificate, key, None, Inside::Chat)?;
         let (address, tls) = match (args.tls_listen, tls) {
             (Some(address), Some(tls)) => (address, tls),
             (None, None) => return Ok(None),
@@ -78,7 +78,7 @@ impl FrontSeat {
         has_header: bool,
         stage: &watch::Receiver<Stage>,
     ) -> io::Result<Front> {
-        let figures = Figures::default();
+        let figures = Figures { handshakes: self.tls.handshakes(), ..Figures::default() };
         let desk = Arc::new(Desk {
             tls: self.tls.clone(),
             chat: on_loopback(chat),
@@ -156,11 +156,11 @@ async fn serve(listener: TcpListener, desk: Arc<Desk>, mut stage: watch::Receive
 
 /// Nobody but this machine is asked to carry what TLS has given up.
 const fn on_loopback(chat: SocketAddr) -> SocketAddr {
-    let ip = match chat.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    let loopback = match chat.ip() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
+    let ip = if chat.ip().is_unspecified() { loopback } else { chat.ip() };
     SocketAddr::new(ip, chat.port())
 }
 

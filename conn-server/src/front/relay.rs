@@ -73,15 +73,7 @@ impl Desk {
     async fn relay(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
         let _ = stream.set_nodelay(true); // A refusal costs latency only.
         let local = stream.local_addr()?;
-        let tls = self.tls.accept(stream, self.handshake).await.inspect_err(|error| {
-            let is_late = error.kind() == io::ErrorKind::TimedOut;
-            let counter = if is_late {
-                &self.figures.handshake_timeouts
-            } else {
-                &self.figures.handshakes_failed
-            };
-            counter.inc();
-        })?;
+        let tls = self.tls.accept(stream, self.handshake).await?;
         let chat = self.connect(peer, local).await.inspect_err(|_| {
             self.figures.chat_refused.inc();
         })?;

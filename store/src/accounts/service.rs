@@ -87,9 +87,19 @@ impl AccountsService {
     /// As `Accounts::open_mysql`, and `Busy` if no thread could be started.
     pub fn start_mysql(options: &MysqlOptions) -> Result<Self> {
         let open = || -> Result<Box<dyn Base>> { Ok(Box::new(mysql::Accounts::open(options)?)) };
-        let readers = (0..limits::MYSQL_ACCOUNT_READERS).map(|_| open());
-        let readers = readers.collect::<Result<_>>()?;
-        Self::over(open()?, readers)
+        // On a thread of its own: the caller may be within a runtime, which bears no second one.
+        let opened = thread::scope(|scope| {
+            let all = || (0..=limits::MYSQL_ACCOUNT_READERS).map(|_| open()).collect();
+            let opening = thread::Builder::new().name("accounts-open".to_owned());
+            let opened: Result<Vec<_>> = opening
+                .spawn_scoped(scope, all)?
+                .join()
+                .map_err(|_| Error::busy("opening the accounts has failed"))?;
+            opened
+        });
+        let mut readers = opened?;
+        let writer = readers.pop().ok_or_else(|| Error::busy("no connection"))?;
+        Self::over(writer, readers)
     }
 
     fn over(writer: Box<dyn Base>, readers: Vec<Box<dyn Base>>) -> Result<Self> {

@@ -115,7 +115,7 @@ struct Peer<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     async fn send(&mut self, command: Command<'_>) -> anyhow::Result<()> {
         self.out.clear();
-        Message::from(command).append_to(1, &mut self.out);
+        assert!(Message::from(command).append_to(1, &mut self.out), "a command fits a frame");
         self.stream.write_all(&self.out).await?;
         self.stream.flush().await?;
         Ok(())

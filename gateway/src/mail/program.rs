@@ -1,60 +1,55 @@
-//! How a verification code reaches its person: through a program of the operator's, or into the log of a developer.
+//! A program of the operator's that delivers codes.
 
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry as Page;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 
 use crate::limits::{DELIVERIES_MAX, DELIVERY_DEADLINE};
 
-/// One way.
+/// Gets the address and the code, a line each, on its standard input, and ends with 0 once it has taken the mail over.
+/// Nothing of the peer's is in its arguments.
 #[derive(Clone, Debug)]
-pub(crate) enum Delivery {
-    /// Into the log: for development only.
-    Log,
-    /// A program that gets the address and the code, a line each, on its standard input, and ends with 0 once it has
-    /// taken the mail over. Nothing of the peer's is in its arguments.
-    Program {
-        /// Which.
-        path: PathBuf,
-        /// Bounds how many run.
-        running: Arc<Semaphore>,
-    },
-    /// None is configured.
-    Missing,
+pub(crate) struct Program {
+    path: PathBuf,
+    /// Bounds how many run.
+    running: Arc<Semaphore>,
+    full: Counter,
 }
 
-impl Delivery {
+impl Program {
     /// The operator's program.
-    pub(crate) fn program(path: PathBuf) -> Self {
-        Self::Program { path, running: Arc::new(Semaphore::new(DELIVERIES_MAX)) }
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, running: Arc::new(Semaphore::new(DELIVERIES_MAX)), full: Counter::default() }
     }
 
     /// Delivers a code.
     ///
     /// # Errors
     /// It was not delivered, and why: for the log.
-    pub(crate) async fn deliver(&self, email: &str, code: &str) -> anyhow::Result<()> {
-        match self {
-            Self::Log => {
-                tracing::info!(email, code, "development: a verification code");
-                Ok(())
-            }
-            Self::Program { path, running } => {
-                let _turn = running.try_acquire().context("too many deliveries are running")?;
-                let input = format!("{email}\n{code}\n");
-                tokio::time::timeout(DELIVERY_DEADLINE, run(path, &input))
-                    .await
-                    .context("the delivery program did not end in time and was killed")?
-            }
-            Self::Missing => anyhow::bail!(
-                "no way to deliver verification codes: start the gateway with --code-program, or with --development"
-            ),
-        }
+    pub(super) async fn deliver(&self, email: &str, code: &str) -> anyhow::Result<()> {
+        let Ok(_turn) = self.running.try_acquire() else {
+            self.full.inc();
+            anyhow::bail!("too many deliveries are running");
+        };
+        let input = format!("{email}\n{code}\n");
+        tokio::time::timeout(DELIVERY_DEADLINE, run(&self.path, &input))
+            .await
+            .context("the delivery program did not end in time and was killed")?
+    }
+
+    pub(super) fn register(&self, page: &mut Page) {
+        page.register(
+            "deliveries_full",
+            "Codes not delivered because as many delivery programs as may be were running",
+            self.full.clone(),
+        );
     }
 }
 
@@ -80,11 +75,11 @@ mod tests {
 
     use super::*;
 
-    fn script(dir: &tempfile::TempDir, text: &str) -> Delivery {
+    fn script(dir: &tempfile::TempDir, text: &str) -> Program {
         let path = dir.path().join("deliver");
         std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
-        Delivery::program(path)
+        Program::new(path)
     }
 
     #[tokio::test]
@@ -101,9 +96,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let failing = script(&dir, "exit 3").deliver("bob@example.org", "1").await.unwrap_err();
         assert!(failing.to_string().contains("exit status: 3"), "{failing}");
-        let nowhere = Delivery::program(dir.path().join("nowhere"));
+        let nowhere = Program::new(dir.path().join("nowhere"));
         assert!(nowhere.deliver("bob@example.org", "1").await.is_err());
-        let missing = Delivery::Missing.deliver("bob@example.org", "1").await.unwrap_err();
-        assert!(missing.to_string().contains("--code-program"), "{missing}");
     }
 }

@@ -1,0 +1,12 @@
+//! The verification server's process: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    balancer::launch::end(gateway::run_verify(gateway::VerifyArgs::parse()))
+}

@@ -1,0 +1,128 @@
+//! A verification server of its own: arguments, ports, start and end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use axum::routing::get;
+use balancer::{admin, http, launch};
+use prometheus_client::registry::Registry as Page;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::{Desk, front};
+use crate::mail::{MailArgs, Mailer};
+use crate::shared::Shared;
+
+/// Ringline's verification server: sends codes to e-mail addresses and compares what people type.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "verify-server", version)]
+pub struct Args {
+    /// Where gateways call (gRPC). Port 0 chooses a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:5910")]
+    pub listen: SocketAddr,
+
+    /// Where /healthz and /metrics are (HTTP). Port 0 chooses a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:5911")]
+    pub admin: SocketAddr,
+
+    /// How codes reach people.
+    #[command(flatten)]
+    pub mail: MailArgs,
+
+    /// Listen on addresses that others can reach although nothing is encrypted
+    #[arg(long)]
+    pub insecure: bool,
+
+    /// Show codes in answers, and log them where no way to deliver them is given: for trying things out only
+    #[arg(long)]
+    pub development: bool,
+}
+
+/// A verification server whose ports are open and that does not answer yet.
+#[derive(Debug)]
+pub struct Bound {
+    grpc: TcpListener,
+    admin: TcpListener,
+    desk: Arc<Desk>,
+    page: Page,
+}
+
+impl Bound {
+    /// Checks the arguments and opens the ports. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Whatever of it fails, and what to do about it.
+    pub fn new(args: &Args) -> anyhow::Result<Self> {
+        launch::check_exposure(args.listen, args.insecure)?;
+        launch::check_exposure(args.admin, args.insecure)?;
+        let shared = Arc::new(Shared::in_memory());
+        let mailer = Mailer::new(&args.mail, args.development, args.insecure)?;
+        let desk = Desk::new(Arc::clone(&shared), mailer, args.development)?;
+        let mut page = Page::with_prefix("ringline_verify");
+        shared.register(&mut page);
+        desk.register(&mut page);
+        let open =
+            |address| http::listen(address).with_context(|| format!("cannot listen on {address}"));
+        let (grpc, admin) = (open(args.listen)?, open(args.admin)?);
+        Ok(Self { grpc, admin, desk: Arc::new(desk), page })
+    }
+
+    /// Where gateways call.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn grpc_address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.grpc.local_addr()?)
+    }
+
+    /// Where /healthz and /metrics are.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn admin_address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.admin.local_addr()?)
+    }
+
+    /// Serves until `shutdown` ends, then answers what was asked before, hands mails over and returns.
+    ///
+    /// # Errors
+    /// The gRPC server failed.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self { grpc, admin, desk, page } = self;
+        let page = Arc::new(page);
+        let router = Router::new()
+            .route("/healthz", get(async || "ok\n"))
+            .route("/metrics", get(async move || admin::metrics_page(&page)));
+        let (stop, mut stopped) = watch::channel(());
+        let admin = tokio::spawn(http::serve(admin, router, http::Bounds::ADMIN, async move {
+            let _ = stopped.changed().await; // An error says the same: the sender is gone.
+        }));
+        let served = front(Arc::clone(&desk)).await?.serve(grpc, None, shutdown).await;
+        desk.drain().await;
+        drop(stop);
+        admin.await?;
+        served
+    }
+}
+
+/// Runs a verification server until SIGTERM or SIGINT.
+///
+/// # Errors
+/// It could not start, or its server failed.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    launch::begin(c"rl-verify");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let signals = launch::Signals::new()?;
+        let bound = Bound::new(&args)?;
+        launch::announce(&serde_json::json!({
+            "ready": "verify-server",
+            "grpc": bound.grpc_address()?.to_string(),
+            "admin": bound.admin_address()?.to_string(),
+        }))?;
+        tracing::info!(?args, "serving");
+        bound.serve(signals.shutdown()).await
+    })
+}
