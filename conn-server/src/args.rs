@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use balancer::tls::Trust;
 use balancer::{convert, key, launch};
 use chat::{Durability, Limits, ProxyHeaders};
+use store::{Place, StoreChoice};
 use wire::limits::BODY_BYTES_MAX;
 
 use crate::driver::IoChoice;
@@ -82,8 +83,16 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "RINGLINE_TOKEN_KEY_FILE")]
     pub token_key_file: PathBuf,
 
-    /// Where messages are kept
-    #[arg(long, value_name = "WHERE", default_value = "sqlite")]
+    /// Where messages are kept: sqlite (a file of --data), memory (bounded, while the node lives), or the database of
+    /// mysql://USER:PASSWORD@HOST:3306/DATABASE, which several nodes may share. Others can read arguments in the process
+    /// list: set the variable where there is a password
+    #[arg(
+        long,
+        value_name = "WHERE",
+        default_value = "sqlite",
+        env = "RINGLINE_STORE",
+        hide_env_values = true
+    )]
     pub store: StoreChoice,
 
     /// Where messages.sqlite is; made if missing. Needed with --store sqlite
@@ -165,15 +174,6 @@ pub struct Args {
     /// Accept example keys: for trying things out only
     #[arg(long)]
     pub development: bool,
-}
-
-/// Where messages are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum StoreChoice {
-    /// In a file of --data.
-    Sqlite,
-    /// In memory, bounded, while the node lives.
-    Memory,
 }
 
 /// When a message counts as accepted.
@@ -272,24 +272,28 @@ impl Args {
     /// # Errors
     /// A durability that the store cannot give.
     pub(crate) fn durability(&self) -> anyhow::Result<Durability> {
-        match (self.store, self.durability) {
+        if matches!(self.store, StoreChoice::Mysql(_)) {
+            // Said at once, whatever it would be used for.
+            self.place()?;
+        }
+        match (&self.store, self.durability) {
             (_, Some(DurabilityChoice::None)) | (StoreChoice::Memory, None) => Ok(Durability::None),
-            (StoreChoice::Sqlite, Some(DurabilityChoice::Commit) | None) => Ok(Durability::Commit),
-            (StoreChoice::Sqlite, Some(DurabilityChoice::Relaxed)) => Ok(Durability::Relaxed),
             (StoreChoice::Memory, Some(DurabilityChoice::Commit | DurabilityChoice::Relaxed)) => {
                 bail!(
                     "--store memory keeps nothing across a crash: say --durability none, or --store sqlite"
                 )
             }
+            (_, Some(DurabilityChoice::Commit) | None) => Ok(Durability::Commit),
+            (_, Some(DurabilityChoice::Relaxed)) => Ok(Durability::Relaxed),
         }
     }
 
-    /// The directory of the messages' file.
+    /// Where messages are kept, if they are.
     ///
     /// # Errors
-    /// None was given.
-    pub(crate) fn data(&self) -> anyhow::Result<&PathBuf> {
-        self.data.as_ref().context("--store sqlite needs --data DIR; --store memory needs none")
+    /// What was said names no such place.
+    pub(crate) fn place(&self) -> anyhow::Result<Place> {
+        Ok(self.store.place(self.data.as_deref())?)
     }
 
     /// What clients are told to connect to.
@@ -405,10 +409,36 @@ mod tests {
         assert_eq!(args(&["--durability", "relaxed"]).durability().unwrap(), Durability::Relaxed);
         assert_eq!(args(&["--durability", "none"]).durability().unwrap(), Durability::None);
         assert_eq!(args(&["--store", "memory"]).durability().unwrap(), Durability::None);
+        let database = ["--store", "mysql://chat:s3cret@db/ringline"];
+        assert_eq!(args(&database).durability().unwrap(), Durability::Commit);
         for wish in ["commit", "relaxed"] {
             let refused = args(&["--store", "memory", "--durability", wish]).durability();
             assert!(refused.unwrap_err().to_string().contains("--store sqlite"));
         }
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_shown_nowhere() {
+        for (url, is_right) in [
+            ("mysql://chat:s3cret@db/ringline", true),
+            ("mysql://chat:s3cret@db", false),
+            ("mysq://chat:s3cret@db/ringline", false),
+        ] {
+            let args = args(&["--store", url]);
+            assert!(!format!("{args:?}").contains("s3cret"));
+            match args.place() {
+                Ok(place) => assert!(is_right && !place.to_string().contains("s3cret")),
+                Err(error) => {
+                    let words = format!("{error:#}");
+                    assert!(!is_right && words.contains("mysql://USER:"), "{words}");
+                    assert!(!words.contains("s3cret"), "{words}");
+                }
+            }
+        }
+        let mut help = <Args as clap::CommandFactory>::command();
+        let help = help.render_long_help().to_string();
+        assert!(help.contains("RINGLINE_STORE") && !help.contains("RINGLINE_STORE="), "{help}");
+        assert!(args(&[]).place().unwrap_err().to_string().contains("--data"));
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub mod store_lane;
 #[cfg(test)]
 mod threads;
 
-pub use args::{Args, Cpus, DurabilityChoice, StoreChoice};
+pub use args::{Args, Cpus, DurabilityChoice};
 pub use networks::Networks;
 pub use operator::operate;
 pub use run::{Running, run};

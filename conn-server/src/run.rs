@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use balancer::config::Configured;
 use balancer::launch;
 use balancer::proto::{NodeState, RegisterRequest};
 use balancer::tls::Acceptor;
 use chat::{Durability, Limits, ProxyHeaders};
 use serde_json::{Value, json};
-use store::Options;
 use tokio::sync::watch;
 
 use crate::args::{Args, LIVE};
@@ -48,15 +47,20 @@ impl Running {
         let front_seat = FrontSeat::open(args)?;
         let tls_address = front_seat.as_ref().map(FrontSeat::address).transpose()?;
         let seat = ControlSeat::new(args.admin, args.balancer.as_deref(), &args.trust)?;
+        let mut store_name = "memory";
         let open_store = match config.durability {
             Durability::None => None,
             Durability::Commit | Durability::Relaxed => {
-                let options = Options {
-                    retention: retain::retention(args.retain, args.retain_bytes),
-                    ..Options::messages_with_accounts(args.data()?)
-                };
-                let mut opened = OpenStore::open(&options)
-                    .with_context(|| format!("cannot open {}", options.path.display()))?;
+                let place = args.place()?;
+                let mut backend = place.messages();
+                let retention = retain::retention(args.retain, args.retain_bytes);
+                ensure!(
+                    backend.set_retention(retention) || !retention.is_limited(),
+                    "--retain and --retain-bytes are for --store sqlite: let the database's own jobs remove old rows"
+                );
+                store_name = backend.name();
+                let mut opened = OpenStore::open(backend)
+                    .with_context(|| format!("cannot open the store in {place}"))?;
                 config.message_id_bases = opened.lease_id_blocks(shards(&config)?)?;
                 Some(opened)
             }
@@ -95,7 +99,7 @@ impl Running {
             .map(|seat| seat.start(info.address, has_header, &stages))
             .transpose()
             .context("cannot start the TLS threads")?;
-        let about = Arc::new(Mutex::new(about(&config, info, rss_start_bytes)));
+        let about = Arc::new(Mutex::new(about(&config, info, store_name, rss_start_bytes)));
         let subject = Subject {
             about: Arc::clone(&about),
             registration: registration(&config, info, host, tls_address),
@@ -221,11 +225,16 @@ fn whole_ms(span: Duration) -> u64 {
 }
 
 /// The part of /info that changes with the limits only.
-fn about(config: &ServerConfig, info: &NodeInfo, rss_start_bytes: u64) -> Value {
-    let (durability, store) = match config.durability {
-        Durability::Commit => ("commit", "sqlite"),
-        Durability::Relaxed => ("relaxed", "sqlite"),
-        Durability::None => ("none", "memory"),
+fn about(
+    config: &ServerConfig,
+    info: &NodeInfo,
+    store: &'static str,
+    rss_start_bytes: u64,
+) -> Value {
+    let durability = match config.durability {
+        Durability::Commit => "commit",
+        Durability::Relaxed => "relaxed",
+        Durability::None => "none",
     };
     json!({
         "name": config.name,

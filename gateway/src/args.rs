@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use balancer::config::{Again, ConfigError, Reading};
 use balancer::tls::Trust;
+use store::StoreChoice;
 
 use crate::clients::Network;
 use crate::mail::MailArgs;
@@ -48,9 +49,21 @@ pub struct Args {
     #[arg(long, value_name = "http://HOST:PORT", env = "RINGLINE_BALANCER", required = true)]
     pub balancer: String,
 
-    /// Where accounts.sqlite is; made if missing
-    #[arg(long, value_name = "DIR", required = true)]
-    pub data: PathBuf,
+    /// Where accounts are kept: sqlite (a file of --data), or the database of
+    /// mysql://USER:PASSWORD@HOST:3306/DATABASE. Others can read arguments in the process list: set the variable where
+    /// there is a password
+    #[arg(
+        long,
+        value_name = "WHERE",
+        default_value = "sqlite",
+        env = "RINGLINE_STORE",
+        hide_env_values = true
+    )]
+    pub store: StoreChoice,
+
+    /// Where accounts.sqlite is; made if missing. Needed with --store sqlite
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
 
     /// How to call it inside TLS
     #[command(flatten)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use store::{Accounts, NewAccount, Options};
+use store::{Accounts, NewAccount, Place, StoreChoice};
 
 use crate::limits::{PROVISION_CHUNK, PROVISION_MAX};
 use crate::password::{Hasher, Secret};
@@ -15,9 +15,19 @@ use crate::validate;
 /// be run again.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Where accounts.sqlite is; made if missing
+    /// Where accounts are kept: sqlite, or mysql://USER:PASSWORD@HOST:3306/DATABASE
+    #[arg(
+        long,
+        value_name = "WHERE",
+        default_value = "sqlite",
+        env = "RINGLINE_STORE",
+        hide_env_values = true
+    )]
+    store: StoreChoice,
+
+    /// Where accounts.sqlite is; made if missing. Needed with --store sqlite
     #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    data: Option<PathBuf>,
 
     /// How many
     #[arg(long, value_name = "N")]
@@ -48,8 +58,8 @@ pub struct Args {
 /// What is to be made.
 #[derive(Clone)]
 pub struct Provision {
-    /// Where `accounts.sqlite` is; made if missing.
-    pub data: PathBuf,
+    /// Where accounts are kept; made if missing.
+    pub place: Place,
     /// How many accounts.
     pub count: u64,
     /// What their names begin with; the number follows. Their addresses are `NAME@PREFIX.invalid`.
@@ -64,8 +74,8 @@ pub struct Provision {
 
 impl std::fmt::Debug for Provision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { data, count, prefix, first, cheap_hash, password: _ } = self;
-        write!(f, "Provision {{ {count} from {prefix}{first} in {data:?}, cheap: {cheap_hash} }}")
+        let Self { place, count, prefix, first, cheap_hash, password: _ } = self;
+        write!(f, "Provision {{ {count} from {prefix}{first} in {place}, cheap: {cheap_hash} }}")
     }
 }
 
@@ -96,7 +106,7 @@ pub fn provision(plan: &Provision) -> anyhow::Result<Provisioned> {
     }
     let hasher = if plan.cheap_hash { Hasher::cheap()? } else { Hasher::new(19 * 1024, 2)? };
     let password = Secret::new(plan.password.clone());
-    let mut store = Accounts::open(&Options::accounts(&plan.data))?;
+    let mut store = plan.place.accounts()?;
     let mut done = Provisioned { made: 0, existing: 0, elapsed: Duration::ZERO };
     for start in (plan.first..end).step_by(PROVISION_CHUNK) {
         let numbers = start..end.min(start.saturating_add(PROVISION_CHUNK as u64));
@@ -120,7 +130,7 @@ pub fn provision(plan: &Provision) -> anyhow::Result<Provisioned> {
         let record = store.find(&name(number))?.map(|account| account.phc);
         ensure!(
             hasher.is_right(&password, record.as_deref()),
-            "{} exists with another password: use another --prefix or --data",
+            "{} exists with another password: use another --prefix or another store",
             name(number)
         );
     }
@@ -160,7 +170,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     ensure!(!password.is_empty(), "the password is empty");
     let done = provision(&Provision {
-        data: args.data.clone(),
+        place: args.store.place(args.data.as_deref())?,
         count: args.count,
         prefix: args.prefix.clone(),
         first: args.first,

@@ -9,7 +9,7 @@ use balancer::config::Configured;
 use balancer::http::Tally;
 use balancer::tls::{Acceptor, Inside};
 use balancer::{http, launch};
-use store::{AccountsService, Options};
+use store::AccountsService;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -70,8 +70,10 @@ impl Bound {
                 Verifier::Here(Arc::new(desk))
             }
         };
-        let store = AccountsService::start(&Options::accounts(&args.data))
-            .with_context(|| format!("cannot open the accounts in {}", args.data.display()))?;
+        let place = args.store.place(args.data.as_deref())?;
+        let store = place
+            .accounts_service()
+            .with_context(|| format!("cannot open the accounts in {place}"))?;
         let app = App {
             accounts: Accounts::new(store.handle()),
             ender: Ender::new(balancer.clone()),

@@ -22,7 +22,7 @@ impl Gateway {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         provision(&Provision {
-            data: dir.path().to_owned(),
+            place: dir.path().to_owned().into(),
             count: ACCOUNTS,
             prefix: "load".to_owned(),
             first: 0,

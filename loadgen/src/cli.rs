@@ -143,6 +143,8 @@ pub enum StoreName {
     Sqlite,
     /// In memory only.
     Memory,
+    /// In a MariaDB of this run, which is started and ended with it.
+    Mysql,
 }
 
 /// When a message is acknowledged.

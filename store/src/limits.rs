@@ -149,3 +149,53 @@ pub const GROUP_MEMBERS_MAX: i64 = 5_000;
 /// Conversations in one page of an inbox: what is unread is counted message by message, so a page looks at 6,400 rows at
 /// most, which takes some milliseconds of the one thread that reads.
 pub const INBOX_ITEMS_MAX: u16 = 64;
+
+/// Prepared statements per connection to a MySQL server: all that the backend has, in all their sizes. The server bounds
+/// them for all connections together, at 16,382 unless told otherwise.
+pub const MYSQL_STATEMENTS_MAX: usize = 160;
+
+/// Rows in one statement: from here on a larger one saves next to nothing. A power of two, as its sizes are.
+pub const MYSQL_ROWS_MAX: usize = 256;
+
+/// Bytes of values in one statement, whatever the server would take: what is buffered for one.
+pub const MYSQL_STATEMENT_BYTES_MAX: usize = 4 << 20;
+
+/// The least `max_allowed_packet` of a server: four of the longest messages and some.
+pub const MYSQL_PACKET_BYTES_MIN: usize = 1 << 20;
+
+/// How long a statement may take before the server counts as one that does not answer. Longer than a lock is waited for,
+/// shorter than people wait for an acknowledgement.
+pub const MYSQL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long getting a connection may take.
+pub const MYSQL_CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long saying goodbye to the server may take.
+pub const MYSQL_GOODBYE: Duration = Duration::from_millis(200);
+
+/// Seconds to wait for another transaction's row lock: the least that the server counts in. Transactions are short.
+pub const MYSQL_ROW_LOCK_S: u32 = 1;
+
+/// Seconds to wait for somebody who changes a table.
+pub const MYSQL_TABLE_LOCK_S: u32 = 2;
+
+/// How often a transaction is tried while others are in its way: each time somebody has got further.
+pub const MYSQL_TRIES: u32 = 4;
+
+/// Seconds to wait for another server that brings the tables up to date.
+pub const MYSQL_MIGRATION_LOCK_S: u32 = 60;
+
+/// How long one change of a table may take: all rows of a large one may have to be written again.
+pub const MYSQL_MIGRATION_PATIENCE: Duration = Duration::from_secs(60 * 60);
+
+/// Records after which expired client message ids are removed, and their number doubled the most that is removed then.
+pub const MYSQL_SWEEP_RECORDS: u64 = 1_024;
+
+/// The most client message ids that are removed at one time: some 20 ms.
+pub const MYSQL_SWEEP_MAX: u64 = 8_192;
+
+/// Connections that look accounts up at one time: a distant server answers each some hundred times a second.
+pub const MYSQL_ACCOUNT_READERS: usize = 4;
+
+/// How long a MariaDB of one's own may take to start: it makes all its files first.
+pub const PRIVATE_START_MAX: Duration = Duration::from_secs(60);

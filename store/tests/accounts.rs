@@ -1,9 +1,14 @@
 //! Stories about accounts: made once, counted per login, never half made.
+#![allow(unreachable_pub, reason = "the modules of one test")]
+
+mod ground;
 
 use std::sync::mpsc;
 
 use store::{Accounts, AccountsService, Error, NewAccount, Options, Taken};
 use wire::{Epoch, UserId};
+
+use ground::{Ground, Kind};
 
 fn new(name: &str) -> NewAccount {
     NewAccount {
@@ -20,15 +25,14 @@ fn room() -> (tempfile::TempDir, Options) {
     (directory, options)
 }
 
-#[test]
-fn a_registered_account_is_found_after_reopening() {
-    let (_directory, options) = room();
-    let mut accounts = Accounts::open(&options).expect("open");
+fn a_registered_account_is_found_after_reopening(on: Kind) {
+    let ground = Ground::new(on);
+    let mut accounts = ground.accounts();
     let user = accounts.register(&new("Ada")).expect("store").expect("free");
     assert_eq!(user, UserId(1));
     drop(accounts);
 
-    let mut accounts = Accounts::open(&options).expect("open again");
+    let mut accounts = ground.accounts();
     let found = accounts.find("Ada").expect("store").expect("there");
     assert_eq!((found.user, found.epoch, found.created_unix_ms), (user, Epoch(0), 1_000));
     assert_eq!((found.username.as_str(), found.phc.as_str()), ("Ada", "$argon2id$of-Ada"));
@@ -38,10 +42,9 @@ fn a_registered_account_is_found_after_reopening() {
     assert_eq!(accounts.find("nobody").expect("store"), None);
 }
 
-#[test]
-fn a_name_or_address_that_is_taken_is_said_and_nothing_is_made() {
-    let (_directory, options) = room();
-    let mut accounts = Accounts::open(&options).expect("open");
+fn a_name_or_address_that_is_taken_is_said_and_nothing_is_made(on: Kind) {
+    let ground = Ground::new(on);
+    let mut accounts = ground.accounts();
     accounts.register(&new("ada")).expect("store").expect("free");
 
     let same_name = NewAccount { email: "other@example.org".into(), ..new("ADA") };
@@ -54,10 +57,9 @@ fn a_name_or_address_that_is_taken_is_said_and_nothing_is_made() {
     assert_eq!(accounts.count().expect("store"), 1);
 }
 
-#[test]
-fn an_epoch_rises_only_under_the_password_that_was_checked() {
-    let (_directory, options) = room();
-    let mut accounts = Accounts::open(&options).expect("open");
+fn an_epoch_rises_only_under_the_password_that_was_checked(on: Kind) {
+    let ground = Ground::new(on);
+    let mut accounts = ground.accounts();
     let user = accounts.register(&new("ada")).expect("store").expect("free");
     let phc = "$argon2id$of-ada";
     assert_eq!(accounts.raise_epoch(user, phc).expect("store"), Some(Epoch(1)));
@@ -66,38 +68,9 @@ fn an_epoch_rises_only_under_the_password_that_was_checked() {
     assert_eq!(accounts.raise_epoch(user, phc).expect("store"), Some(Epoch(2)));
 }
 
-#[test]
-fn a_new_password_raises_the_epoch_and_ends_logins_that_checked_the_old_one() {
-    let (_directory, options) = room();
-    let mut accounts = Accounts::open(&options).expect("open");
-    let (old, new_phc) = ("$argon2id$of-ada", "$argon2id$newer");
-    let user = accounts.register(&new("ada")).expect("store").expect("free");
-    let other = accounts.register(&new("bea")).expect("store").expect("free");
-    assert_eq!(accounts.raise_epoch(user, old).expect("store"), Some(Epoch(1)));
-    assert_eq!(accounts.set_password(user, new_phc).expect("store"), Some(Epoch(2)));
-    assert_eq!(accounts.raise_epoch(user, old).expect("store"), None, "checked before the change");
-    assert_eq!(accounts.raise_epoch(user, new_phc).expect("store"), Some(Epoch(3)));
-    assert_eq!(accounts.set_password(UserId(99), new_phc).expect("store"), None);
-    assert!(matches!(accounts.set_password(user, &"x".repeat(10_000)), Err(Error::Refused(_))));
-
-    drop(accounts);
-    let service = AccountsService::start(&options).expect("start");
-    let (sender, answers) = mpsc::channel();
-    let reply = move |epoch| sender.send(epoch).expect("the test listens");
-    service.handle().set_password(user, "$argon2id$newest".into(), reply).expect("room");
-    assert_eq!(answers.recv().expect("an answer").expect("store"), Some(Epoch(4)));
-    service.stop();
-    let mut accounts = Accounts::open(&options).expect("open again");
-    let found = accounts.find("ada").expect("store").expect("there");
-    assert_eq!((found.phc.as_str(), found.epoch), ("$argon2id$newest", Epoch(4)));
-    let untouched = accounts.find("bea").expect("store").expect("there");
-    assert_eq!((untouched.user, untouched.epoch), (other, Epoch(0)), "nobody else is touched");
-}
-
-#[test]
-fn ten_thousand_accounts_are_provisioned_and_again_found_taken() {
-    let (_directory, options) = room();
-    let mut accounts = Accounts::open(&options).expect("open");
+fn ten_thousand_accounts_are_provisioned_and_again_found_taken(on: Kind) {
+    let ground = Ground::new(on);
+    let mut accounts = ground.accounts();
     let wanted: Vec<NewAccount> = (0..10_000).map(|index| new(&format!("load-{index}"))).collect();
     let made = accounts.provision(&wanted).expect("store");
     assert!(made.iter().zip(1..).all(|(result, number)| *result == Ok(UserId(number))));
@@ -106,10 +79,9 @@ fn ten_thousand_accounts_are_provisioned_and_again_found_taken() {
     assert_eq!(accounts.count().expect("store"), 10_000);
 }
 
-#[test]
-fn absurd_texts_are_refused() {
-    let (_directory, options) = room();
-    let mut accounts = Accounts::open(&options).expect("open");
+fn absurd_texts_are_refused(on: Kind) {
+    let ground = Ground::new(on);
+    let mut accounts = ground.accounts();
     let absurd = NewAccount { phc: "x".repeat(10_000), ..new("ada") };
     assert!(matches!(accounts.register(&absurd), Err(Error::Refused(_))));
     assert_eq!(accounts.count().expect("store"), 0);
@@ -128,15 +100,10 @@ fn a_lock_held_by_another_connection_is_busy_and_passes() {
     accounts.register(&new("ada")).expect("store").expect("free");
 }
 
-#[test]
-fn the_service_answers_every_login_of_a_burst_with_epochs_of_its_own() {
-    let (_directory, options) = room();
-    let user = Accounts::open(&options)
-        .expect("open")
-        .register(&new("ada"))
-        .expect("store")
-        .expect("free");
-    let service = AccountsService::start(&options).expect("start");
+fn the_service_answers_every_login_of_a_burst_with_epochs_of_its_own(on: Kind) {
+    let ground = Ground::new(on);
+    let user = ground.accounts().register(&new("ada")).expect("store").expect("free");
+    let service = ground.accounts_service();
     let (sender, answers) = mpsc::channel();
     for _ in 0..1_000 {
         let sender = sender.clone();
@@ -158,11 +125,10 @@ fn the_service_answers_every_login_of_a_burst_with_epochs_of_its_own() {
     assert_eq!(found.epoch, Epoch(1_000));
 }
 
-#[test]
-fn a_full_queue_is_busy_at_once_and_a_stop_answers_what_was_taken() {
-    let (_directory, options) = room();
-    drop(Accounts::open(&options).expect("made"));
-    let service = AccountsService::start(&options).expect("start");
+fn a_full_queue_is_busy_at_once_and_a_stop_answers_what_was_taken(on: Kind) {
+    let ground = Ground::new(on);
+    drop(ground.accounts());
+    let service = ground.accounts_service();
     let handle = service.handle();
     let (sender, answers) = mpsc::channel();
     // The first reply holds the thread, so that the queue behind it fills.
@@ -194,7 +160,7 @@ fn a_full_queue_is_busy_at_once_and_a_stop_answers_what_was_taken() {
     assert_eq!(answers.iter().filter(|made| matches!(made, Ok(Ok(_)))).count(), taken);
     let late = handle.find("first".into(), |_| unreachable!("the service has stopped"));
     assert!(late.expect_err("stopped").is_busy());
-    assert_eq!(Accounts::open(&options).expect("open").count().expect("store"), taken as u64 + 1);
+    assert_eq!(ground.accounts().count().expect("store"), taken as u64 + 1);
 }
 
 #[test]
@@ -247,3 +213,43 @@ fn a_fault_is_over_when_the_disk_works_again_without_anybody_asking_for_anything
         std::thread::yield_now();
     }
 }
+
+fn a_new_password_ends_logins_that_checked_the_old_one(on: Kind) {
+    let ground = Ground::new(on);
+    let mut accounts = ground.accounts();
+    let (old, newer) = ("$argon2id$of-ada", "$argon2id$newer");
+    let user = accounts.register(&new("ada")).expect("store").expect("free");
+    accounts.register(&new("bea")).expect("store").expect("free");
+    assert_eq!(accounts.raise_epoch(user, old).expect("store"), Some(Epoch(1)));
+    assert_eq!(accounts.set_password(user, newer).expect("store"), Some(Epoch(2)));
+    assert_eq!(accounts.raise_epoch(user, old).expect("store"), None);
+    assert_eq!(accounts.raise_epoch(user, newer).expect("store"), Some(Epoch(3)));
+    assert_eq!(accounts.set_password(UserId(99), newer).expect("store"), None);
+    let absurd = accounts.set_password(user, &"x".repeat(10_000));
+    assert!(matches!(absurd, Err(Error::Refused(_))));
+    let other = accounts.find("bea").expect("store").expect("there");
+    assert_eq!(other.epoch, Epoch(0), "nobody else is touched");
+}
+
+fn twins_in_one_provision_are_made_once(on: Kind) {
+    let ground = Ground::new(on);
+    let mut accounts = ground.accounts();
+    let twin = NewAccount { email: "other@example.org".into(), ..new("ADA") };
+    let same_email = NewAccount { email: "BEA@example.org".into(), ..new("cleo") };
+    let made = accounts.provision(&[new("ada"), twin, new("bea"), same_email]).expect("store");
+    assert!(made[0].is_ok() && made[2].is_ok());
+    assert_eq!((made[1], made[3]), (Err(Taken::Username), Err(Taken::Email)));
+    assert_eq!(accounts.count().expect("store"), 2);
+}
+
+crate::on_every_backend!(
+    a_registered_account_is_found_after_reopening,
+    a_name_or_address_that_is_taken_is_said_and_nothing_is_made,
+    an_epoch_rises_only_under_the_password_that_was_checked,
+    ten_thousand_accounts_are_provisioned_and_again_found_taken,
+    absurd_texts_are_refused,
+    the_service_answers_every_login_of_a_burst_with_epochs_of_its_own,
+    a_full_queue_is_busy_at_once_and_a_stop_answers_what_was_taken,
+    a_new_password_ends_logins_that_checked_the_old_one,
+    twins_in_one_provision_are_made_once,
+);

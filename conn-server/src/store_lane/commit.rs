@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use chat::{StoreBatch, StoreFault, StoreOutcome, Stored};
 use crossbeam::channel::{Receiver, RecvTimeoutError};
-use store::{Appended, Ask, Record, RecordFault, Served, Writer};
+use store::{Appended, Ask, Record, RecordFault, Served};
 
 use super::desk::answer_busy;
-use super::late::Late;
+use super::late::LateWriter;
 use super::monitor::{StoreMonitor, StoreStats};
 use super::services::{RefusalLog, asks, served_outcome};
 use super::{Job, StorePace};
@@ -23,7 +23,7 @@ use crate::limits::{
 use crate::mesh::StoreLane;
 
 pub(super) struct Committer {
-    writer: Late<Writer>,
+    writer: LateWriter,
     queue: Receiver<Job>,
     lane: Arc<StoreLane>,
     monitor: StoreMonitor,
@@ -59,7 +59,7 @@ enum Queue {
 
 impl Committer {
     pub(super) fn new(
-        writer: Late<Writer>,
+        writer: LateWriter,
         queue: Receiver<Job>,
         lane: Arc<StoreLane>,
         monitor: StoreMonitor,
@@ -273,7 +273,7 @@ impl Committer {
 
     fn probe(&mut self) {
         self.monitor.begin_commit(self.clock.mono());
-        let result = self.writer.get().and_then(Writer::probe);
+        let result = self.writer.get().and_then(|writer| writer.probe());
         self.monitor.end_commit();
         match result {
             Ok(()) => self.works(),

@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use chat::{StoreBatch, StoreFault, StoreOutcome, StoreRequest, Stored, StoredMessage};
 use crossbeam::channel::{Sender, TryRecvError};
-use store::Reader;
 use wire::ShardId;
 
 use super::Job;
-use super::late::Late;
+use super::late::LateReader;
 use super::monitor::StoreMonitor;
 use super::services::{RefusalLog, ask_of, served_outcome};
 use crate::clock::Clock;
@@ -22,7 +21,7 @@ use crate::mesh::{StoreLane, StoreMail};
 const NOT_MEMBER: StoreFault = StoreFault::Rejected(wire::Reject::NotMember);
 
 pub(super) struct Desk {
-    reader: Late<Reader>,
+    reader: LateReader,
     jobs: Sender<Job>,
     lane: Arc<StoreLane>,
     monitor: StoreMonitor,
@@ -34,7 +33,7 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(
-        reader: Late<Reader>,
+        reader: LateReader,
         jobs: Sender<Job>,
         lane: Arc<StoreLane>,
         monitor: StoreMonitor,

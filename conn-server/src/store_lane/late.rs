@@ -2,27 +2,31 @@
 //!
 //! So a node whose disk is full starts, says so, and serves what needs no disk.
 
-use store::{Options, Reader, Result, Writer};
+use store::{Backend, MessageReader, MessageWriter, Result};
 
 /// The connection, or how to get it.
 #[derive(Debug)]
 pub(super) struct Late<T> {
-    options: Options,
-    open: fn(&Options) -> Result<T>,
+    backend: Backend,
+    open: fn(&Backend) -> Result<T>,
     connection: Option<T>,
 }
 
-impl Late<Writer> {
-    /// The one that writes.
-    pub(super) fn writer(options: &Options) -> Self {
-        Self { options: options.clone(), open: Writer::open, connection: None }
+/// The one that writes.
+pub(super) type LateWriter = Late<Box<dyn MessageWriter>>;
+
+/// The one that reads.
+pub(super) type LateReader = Late<Box<dyn MessageReader>>;
+
+impl LateWriter {
+    pub(super) fn writer(backend: &Backend) -> Self {
+        Self { backend: backend.clone(), open: Backend::writer, connection: None }
     }
 }
 
-impl Late<Reader> {
-    /// The one that reads.
-    pub(super) fn reader(options: &Options) -> Self {
-        Self { options: options.clone(), open: Reader::open, connection: None }
+impl LateReader {
+    pub(super) fn reader(backend: &Backend) -> Self {
+        Self { backend: backend.clone(), open: Backend::reader, connection: None }
     }
 }
 
@@ -31,7 +35,7 @@ impl<T> Late<T> {
     pub(super) fn get(&mut self) -> Result<&mut T> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => (self.open)(&self.options)?,
+            None => (self.open)(&self.backend)?,
         };
         Ok(self.connection.insert(connection))
     }

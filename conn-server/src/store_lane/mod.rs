@@ -1,4 +1,4 @@
-//! The threads between the shards and the SQLite store: one commits, one reads.
+//! The threads between the shards and the store: one commits, one reads.
 //!
 //! Owns the store's connections and its health. Must never acknowledge before a commit, never answer a request twice or
 //! not at all, and never keep a read waiting for a write: the disk may stall for as long as it likes.
@@ -31,23 +31,23 @@ use std::time::Duration;
 
 use chat::{Append, Serve, StoreRequest};
 use crossbeam::channel::unbounded;
-use store::{Options, Reader, Writer};
+use store::{Backend, Options};
 
 use crate::clock::Clock;
 use crate::mesh::{StoreLane, StoreMail};
 use commit::Committer;
 use desk::Desk;
-use late::Late;
+use late::{LateReader, LateWriter};
 pub use monitor::{
     GROUP_BUCKETS, GroupHistogram, StoreFaultReport, StoreMonitor, StoreReport, StoreStats,
 };
 
-/// The store's file, before there is anybody to serve.
+/// The store, before there is anybody to serve.
 #[derive(Debug)]
 pub struct OpenStore {
-    writer: Late<Writer>,
-    reader: Late<Reader>,
-    /// Why the file cannot be used for now.
+    writer: LateWriter,
+    reader: LateReader,
+    /// Why the store cannot be used for now.
     fault: Option<store::Error>,
 }
 
@@ -100,21 +100,25 @@ impl Job {
 }
 
 impl OpenStore {
-    /// Opens the file; makes and migrates it as needed. A file that is there but cannot be used for now (a full disk, a
+    /// Opens the store; makes and migrates it as needed. A file that is there but cannot be used for now (a full disk, a
     /// lock) is opened as soon as it can be: until then the store is unhealthy and busy.
     ///
     /// # Errors
-    /// `Refused` for a file of another kind or of a newer version; `Busy` if there is no file yet and none can be made.
-    pub fn open(options: &Options) -> store::Result<Self> {
-        let mut open =
-            Self { writer: Late::writer(options), reader: Late::reader(options), fault: None };
-        if let Some(accounts) = options.attached.as_ref().filter(|accounts| !accounts.exists()) {
-            // A file is not made by being attached, and a node may start before any gateway has.
-            drop(store::Accounts::open(&Options::new(accounts))?);
-        }
+    /// `Refused` for a store of another kind or of a newer version; `Busy` if there is no file yet and none can be made,
+    /// or if a database server cannot be reached: what is in the way is likely a mistake in the configuration.
+    pub fn open(backend: impl Into<Backend>) -> store::Result<Self> {
+        let backend = backend.into();
+        let (writer, reader) = (LateWriter::writer(&backend), LateReader::reader(&backend));
+        let mut open = Self { writer, reader, fault: None };
+        // A file of no bytes was never more than begun.
+        let is_there = match &backend {
+            Backend::Sqlite(options) => {
+                make_attached(options)?;
+                options.path.metadata().is_ok_and(|file| file.len() > 0)
+            }
+            Backend::Mysql(_) => false,
+        };
         let found = open.writer.get().map(drop).and_then(|()| open.reader.get().map(drop));
-        // A file of no bytes was never more than begun: what is in the way is likely a mistake in the configuration.
-        let is_there = options.path.metadata().is_ok_and(|file| file.len() > 0);
         match found {
             Err(error) if error.is_busy() && is_there => open.fail(error),
             found => found?,
@@ -122,8 +126,8 @@ impl OpenStore {
         Ok(open)
     }
 
-    /// One block of message ids per shard for this start: leased, as [`Writer::lease_id_blocks`], or, while the file
-    /// cannot be used, [drawn](store::draw_id_blocks).
+    /// One block of message ids per shard for this start: leased, as [`store::MessageWriter::lease_id_blocks`],
+    /// or, while the store cannot be used, [drawn](store::draw_id_blocks).
     ///
     /// # Errors
     /// As [`store::Error`] says, unless it may pass.
@@ -165,6 +169,14 @@ impl OpenStore {
         service.spawn("rl-store-commit", move || committer.run())?;
         service.spawn("rl-store-desk", move || desk.run())?;
         Ok(service)
+    }
+}
+
+/// A file is not made by being attached, and a node may start before any gateway has.
+fn make_attached(options: &Options) -> store::Result<()> {
+    match options.attached.as_ref().filter(|accounts| !accounts.exists()) {
+        Some(accounts) => store::Accounts::open(&Options::new(accounts)).map(drop),
+        None => Ok(()),
     }
 }
 

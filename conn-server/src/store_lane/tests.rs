@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chat::{Append, HeadOf, PullPage, StoreBatch, StoreFault, StoreRequest, Stored, Ticket};
 use rusqlite::Connection;
-use store::Options;
+use store::{MysqlOptions, Options, PrivateServer};
 use wire::{ClientMessageId, ConversationId, MessageId, Seq, ShardId, UserId};
 
 use super::{OpenStore, StoreMonitor, StorePace, StoreService};
@@ -360,6 +360,48 @@ fn a_store_that_was_never_made_is_refused_at_the_start() {
     let file = directory.path().join("file");
     std::fs::write(&file, "in the way").unwrap();
     assert!(OpenStore::open(&Options::messages(&file)).is_err());
+}
+
+#[test]
+fn a_database_that_goes_away_is_busy_and_red_and_comes_back_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut server = PrivateServer::start(&directory.path().join("server")).unwrap();
+    server.run("CREATE DATABASE ringline").unwrap();
+    let options = MysqlOptions::from_url(&server.url("ringline")).unwrap();
+    let mut open = OpenStore::open(&options).unwrap();
+    assert_eq!(open.lease_id_blocks(2).unwrap().len(), 2);
+    let mut world = World::over(open, directory, Duration::ZERO);
+    world.append(text(0), b"x");
+    world.check_appended(0, 1);
+    world.ask_head(99);
+    assert_eq!(world.answer(), (99, Ok(Stored::Head(Seq(1)))));
+
+    server.kill();
+    world.append(text(1), b"x");
+    assert_eq!(world.answer(), (1, Err(StoreFault::Busy)));
+    world.ask_head(99);
+    assert_eq!(world.answer(), (99, Err(StoreFault::Busy)));
+    let reasons = world.monitor.report().reasons(Duration::from_secs(3_600));
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    // What was shown already is kept.
+    world.append(Append { seq: Some(Seq(2)), ..text(2) }, b"shown");
+    server.restart().unwrap();
+    world.check_appended(2, 2);
+    world.append(text(1), b"x");
+    world.check_appended(1, 3);
+    // A read that is refused says nothing of the next one.
+    loop {
+        world.ask_head(99);
+        match world.answer() {
+            (99, Ok(Stored::Head(seq))) => break assert_eq!(seq, Seq(3)),
+            (99, Err(StoreFault::Busy)) => std::thread::yield_now(),
+            other => panic!("{other:?}"),
+        }
+    }
+    let world = world.end();
+    assert!(OpenStore::open(&options).is_ok());
+    drop((server, world));
+    assert!(OpenStore::open(&options).is_err_and(|error| error.to_string().contains("ringline")));
 }
 
 #[test]

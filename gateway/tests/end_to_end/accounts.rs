@@ -60,7 +60,7 @@ async fn taken_names_and_bad_fields_are_refused_each_with_its_number() {
 async fn provisioned_accounts_log_in_and_provisioning_again_changes_nothing() {
     let system = System::new();
     let plan = Provision {
-        data: system.dir.path().to_owned(),
+        place: system.dir.path().to_owned().into(),
         count: 5_000,
         prefix: "load".to_owned(),
         first: 0,

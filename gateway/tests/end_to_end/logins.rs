@@ -45,7 +45,7 @@ async fn without_a_node_a_login_is_told_that_there_is_none() {
 async fn a_flood_of_logins_is_served_and_counted() {
     let system = System::new();
     provision(&Provision {
-        data: system.dir.path().to_owned(),
+        place: system.dir.path().to_owned().into(),
         count: 400,
         prefix: "load".to_owned(),
         first: 0,

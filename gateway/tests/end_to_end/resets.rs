@@ -17,7 +17,7 @@ const NEW: &str = "another horse";
 async fn with_bob() -> (Running, Browser) {
     let system = System::new();
     provision(&Provision {
-        data: system.dir.path().to_owned(),
+        place: system.dir.path().to_owned().into(),
         count: 1,
         prefix: "bob".to_owned(),
         first: 0,

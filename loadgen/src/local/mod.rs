@@ -146,7 +146,12 @@ fn refuse(args: &LocalArgs, offer: &Offer, layout: &Layout) -> Result<(), Refusa
                 "--store memory keeps nothing on disk: leave out --durability or use --store sqlite",
             ));
         }
-        (StoreName::Memory | StoreName::Sqlite, _) => {}
+        (StoreName::Mysql, _) if args.keep => {
+            return Err(Refusal::usage(
+                "the database of --store mysql ends with this program: leave out --keep, or start the servers yourself",
+            ));
+        }
+        (StoreName::Memory | StoreName::Mysql | StoreName::Sqlite, _) => {}
     }
     match (args.placement, args.login) {
         (Placement::Home | Placement::Same, LoginName::Direct)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::Value;
+use store::{MysqlOptions, PrivateServer, StoreChoice};
 use tempfile::TempDir;
 
 use super::child::{Child, Spec};
@@ -24,6 +25,8 @@ const PASSWORD: &str = "ringline-load";
 const BODY_BYTES: usize = 4_096;
 /// The directory of the servers' files, in the run's.
 const DATA: &str = "data";
+/// The name of the run's database, and of the directory of its server.
+const DATABASE: &str = "ringline";
 /// What the accounts' names begin with.
 const PREFIX: &str = "load";
 
@@ -33,6 +36,8 @@ pub(super) struct System {
     node: Child,
     gateway: Option<Child>,
     balancer: Option<Child>,
+    /// Ends after those that use it, and before its directory.
+    database: Option<PrivateServer>,
     directory: TempDir,
     addresses: Addresses,
 }
@@ -66,32 +71,37 @@ impl System {
         let token_key = place.root.join("token.key");
         balancer::key::create(&token_key).context("making the cluster key")?;
         std::fs::create_dir(place.data())?;
+        let database = match args.store {
+            StoreName::Mysql => Some(start_database(place.root)?),
+            StoreName::Memory | StoreName::Sqlite => None,
+        };
+        let kept = Kept {
+            data: &place.data(),
+            url: database.as_ref().map(|database| database.url(DATABASE)),
+        };
         let is_gateway = args.login == LoginName::Gateway;
         let mut balancer = None;
         let mut balancer_url = None;
         if is_gateway {
-            provision(&place.data(), args.load.connections)?;
+            provision(&kept, args.load.connections)?;
             let (child, ready) =
                 place.start("ringline-balancer", "balancer", balancer_args(&token_key))?;
             balancer_url = Some(format!("http://{}", said(&ready, "grpc")?));
             balancer = Some(child);
         }
-        let node_args = node_args(args, layout, &token_key, &place.data(), balancer_url.as_deref());
+        let node_args = node_args(args, layout, &token_key, &kept, balancer_url.as_deref());
         let (node, ready) = place.start("ringline-node", "node", node_args)?;
         let node_admin = said(&ready, "admin")?;
         let mut gateway = None;
         let mut gateway_url = None;
         if let Some(balancer) = &balancer_url {
-            let (child, ready) = place.start(
-                "ringline-gateway",
-                "gateway",
-                gateway_args(balancer, &place.data()),
-            )?;
+            let (child, ready) =
+                place.start("ringline-gateway", "gateway", gateway_args(balancer, &kept))?;
             gateway_url = Some(format!("http://{}", said(&ready, "http")?));
             gateway = Some(child);
         }
         let addresses = Addresses { node_admin, gateway: gateway_url, token_key };
-        Ok(Self { node, gateway, balancer, directory, addresses })
+        Ok(Self { node, gateway, balancer, database, directory, addresses })
     }
 
     /// Where it is.
@@ -121,7 +131,8 @@ impl System {
     /// All its processes.
     #[must_use]
     pub(super) fn pids(&self) -> Vec<u32> {
-        self.children().map(Child::pid).collect()
+        let database = self.database.as_ref().map(PrivateServer::pid);
+        self.children().map(Child::pid).chain(database).collect()
     }
 
     fn children(&self) -> impl Iterator<Item = &Child> {
@@ -202,9 +213,35 @@ fn said(ready: &Value, field: &str) -> anyhow::Result<String> {
     text.map(str::to_owned).with_context(|| format!("the ready line {ready} has no `{field}`"))
 }
 
-fn provision(data: &Path, connections: u32) -> anyhow::Result<()> {
+/// Where the servers keep what they keep.
+struct Kept<'a> {
+    data: &'a Path,
+    /// The database, if it is there instead.
+    url: Option<String>,
+}
+
+impl Kept<'_> {
+    /// The servers' arguments that say so.
+    fn args(&self) -> Vec<OsString> {
+        let mut line = words(&["--store", self.url.as_deref().unwrap_or("sqlite"), "--data"]);
+        line.push(self.data.into());
+        line
+    }
+}
+
+fn start_database(root: &Path) -> anyhow::Result<PrivateServer> {
+    let database = PrivateServer::start(&root.join(DATABASE)).context("starting a MariaDB")?;
+    database.run(&format!("CREATE DATABASE {DATABASE}")).context("making the database")?;
+    Ok(database)
+}
+
+fn provision(kept: &Kept<'_>, connections: u32) -> anyhow::Result<()> {
+    let choice = match &kept.url {
+        Some(url) => StoreChoice::Mysql(MysqlOptions::from_url(url)),
+        None => StoreChoice::Sqlite,
+    };
     let plan = gateway::Provision {
-        data: data.to_owned(),
+        place: choice.place(Some(kept.data))?,
         count: connections.into(),
         prefix: PREFIX.into(),
         first: 0,
@@ -233,9 +270,9 @@ fn balancer_args(token_key: &Path) -> Vec<OsString> {
     args
 }
 
-fn gateway_args(balancer: &str, data: &Path) -> Vec<OsString> {
-    let mut args = words(&["--listen", "127.0.0.1:0", "--balancer", balancer, "--data"]);
-    args.push(data.into());
+fn gateway_args(balancer: &str, kept: &Kept<'_>) -> Vec<OsString> {
+    let mut args = words(&["--listen", "127.0.0.1:0", "--balancer", balancer]);
+    args.extend(kept.args());
     args
 }
 
@@ -243,13 +280,9 @@ fn node_args(
     args: &LocalArgs,
     layout: &Layout,
     token_key: &Path,
-    data: &Path,
+    kept: &Kept<'_>,
     balancer: Option<&str>,
 ) -> Vec<OsString> {
-    let store = match args.store {
-        StoreName::Sqlite => "sqlite",
-        StoreName::Memory => "memory",
-    };
     let io = match args.io {
         IoName::Uring => "uring",
         IoName::Epoll => "epoll",
@@ -266,8 +299,6 @@ fn node_args(
         "127.0.0.1:0",
         "--admin",
         "127.0.0.1:0",
-        "--store",
-        store,
         "--io",
         io,
         "--shards",
@@ -302,6 +333,10 @@ fn node_args(
     if let Some(balancer) = balancer {
         line.extend(words(&["--balancer", balancer]));
     }
-    line.extend(["--token-key-file".into(), token_key.into(), "--data".into(), data.into()]);
+    line.extend(["--token-key-file".into(), token_key.into()]);
+    line.extend(match args.store {
+        StoreName::Memory => words(&["--store", "memory"]),
+        StoreName::Mysql | StoreName::Sqlite => kept.args(),
+    });
     line
 }

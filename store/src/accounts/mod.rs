@@ -1,16 +1,19 @@
 //! Accounts: who may log in, with what password record, and how often they have.
 //!
-//! Owns `accounts.sqlite`. Never sees a password: hashing and checking are the gateway's, who hands over PHC strings.
+//! Owns `accounts.sqlite`, or the tables of the same content in a MySQL database. Never sees a password: hashing and checking are the gateway's, who hands over PHC strings.
 
+pub(crate) mod book;
 pub(crate) mod schema;
 mod service;
+mod sqlite;
 
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
+use book::{Base, Book, Step};
 use wire::{Epoch, UserId};
 
 use crate::database::{Link, Options};
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::mysql::{self, MysqlOptions};
 
 pub use service::{AccountsHandle, AccountsService};
 
@@ -58,11 +61,11 @@ pub enum Taken {
 /// What became of a registration: the new account's number, or what is taken.
 pub type Registered = std::result::Result<UserId, Taken>;
 
-/// The accounts' file, on the caller's thread. [`AccountsService`] is the same behind a queue, for thousands of logins
+/// The accounts, on the caller's thread. [`AccountsService`] is the same behind a queue, for thousands of logins
 /// per second.
 #[derive(Debug)]
 pub struct Accounts {
-    link: Link,
+    base: Box<dyn Base>,
 }
 
 impl Accounts {
@@ -71,7 +74,15 @@ impl Accounts {
     /// # Errors
     /// `Refused` for a file of another kind or of a newer version, `Busy` if the disk or a lock is in the way.
     pub fn open(options: &Options) -> Result<Self> {
-        Ok(Self { link: Link::write(options, schema::ACCOUNTS)? })
+        Ok(Self { base: Box::new(Link::write(options, schema::ACCOUNTS)?) })
+    }
+
+    /// Connects to a database that speaks the MySQL protocol; makes and migrates its tables as needed.
+    ///
+    /// # Errors
+    /// `Busy` if the server cannot be reached, `Refused` if it does not let us in or its tables are a newer version's.
+    pub fn open_mysql(options: &MysqlOptions) -> Result<Self> {
+        Ok(Self { base: Box::new(mysql::Accounts::open(options)?) })
     }
 
     /// Makes an account and its profile, in one transaction that is on the disk when this returns.
@@ -80,7 +91,8 @@ impl Accounts {
     /// As [`Error`] says; then nothing was made.
     pub fn register(&mut self, account: &NewAccount) -> Result<Registered> {
         check(account)?;
-        self.group(|sql| register(sql, account))
+        let made = self.write(|book| book.register(std::slice::from_ref(account)))?;
+        made.into_iter().next().ok_or_else(|| Error::busy("nothing was registered"))
     }
 
     /// Makes many accounts, some thousands per transaction. Gives one result for each, in order; those that are taken
@@ -92,9 +104,7 @@ impl Accounts {
         let mut results = Vec::with_capacity(accounts.len());
         for chunk in accounts.chunks(limits::PROVISION_CHUNK) {
             chunk.iter().try_for_each(check)?;
-            let made: Vec<Registered> =
-                self.group(|sql| chunk.iter().map(|account| register(sql, account)).collect())?;
-            results.extend(made);
+            results.extend(self.write(|book| book.register(chunk))?);
         }
         Ok(results)
     }
@@ -104,7 +114,7 @@ impl Accounts {
     /// # Errors
     /// As [`Error`] says.
     pub fn find(&mut self, username: &str) -> Result<Option<Account>> {
-        self.link.run(|sql| find(sql, username))
+        self.read(|book| book.find(username))
     }
 
     /// The account with this e-mail address.
@@ -112,7 +122,7 @@ impl Accounts {
     /// # Errors
     /// As [`Error`] says.
     pub fn find_by_email(&mut self, email: &str) -> Result<Option<Account>> {
-        self.link.run(|sql| find_by_email(sql, email))
+        self.read(|book| book.find_by_email(email))
     }
 
     /// What of a username and an e-mail address is taken, if either is.
@@ -120,7 +130,7 @@ impl Accounts {
     /// # Errors
     /// As [`Error`] says.
     pub fn taken(&mut self, username: &str, email: &str) -> Result<Option<Taken>> {
-        self.link.run(|sql| taken(sql, username, email))
+        self.read(|book| book.taken(username, email))
     }
 
     /// Whether there is an account with this number.
@@ -128,7 +138,7 @@ impl Accounts {
     /// # Errors
     /// As [`Error`] says.
     pub fn exists(&mut self, user: UserId) -> Result<bool> {
-        self.link.run(|sql| exists(sql, user))
+        self.read(|book| book.exists(user))
     }
 
     /// How many accounts there are.
@@ -136,10 +146,7 @@ impl Accounts {
     /// # Errors
     /// As [`Error`] says.
     pub fn count(&mut self) -> Result<u64> {
-        self.link.run(|sql| {
-            sql.query_row("SELECT count(*) FROM accounts", [], |row| row.get::<_, i64>(0))
-                .map(i64::cast_unsigned)
-        })
+        self.read(|book| book.count())
     }
 
     /// Counts a login: raises the epoch and gives the new one, but only if the password record is still the one that was
@@ -148,7 +155,7 @@ impl Accounts {
     /// # Errors
     /// As [`Error`] says; then the epoch is as it was.
     pub fn raise_epoch(&mut self, user: UserId, checked_phc: &str) -> Result<Option<Epoch>> {
-        self.group(|sql| raise_epoch(sql, user, checked_phc))
+        self.write(|book| book.raise_epoch(user, checked_phc))
     }
 
     /// Gives an account a new password record and raises its epoch, in one transaction: whoever checked the old record
@@ -159,19 +166,29 @@ impl Accounts {
     /// As [`Error`] says; then record and epoch are as they were.
     pub fn set_password(&mut self, user: UserId, phc: &str) -> Result<Option<Epoch>> {
         check_text(phc)?;
-        self.group(|sql| set_password(sql, user, phc))
+        self.write(|book| book.set_password(user, phc))
     }
 
-    /// Runs `work` in one transaction.
-    fn group<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        self.link.run(|connection| {
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        })
+    fn write<T>(&mut self, mut work: impl FnMut(&mut dyn Book) -> Step<T>) -> Result<T> {
+        one(|once| self.base.write(once), &mut work)
     }
+
+    fn read<T>(&mut self, mut work: impl FnMut(&mut dyn Book) -> Step<T>) -> Result<T> {
+        one(|once| self.base.read(once), &mut work)
+    }
+}
+
+/// Carries what `work` gives out of a transaction.
+fn one<T>(
+    run: impl FnOnce(book::Work<'_>) -> Result<()>,
+    work: &mut impl FnMut(&mut dyn Book) -> Step<T>,
+) -> Result<T> {
+    let mut value = None;
+    run(&mut |book| {
+        value = Some(work(book)?);
+        Ok(())
+    })?;
+    value.ok_or_else(|| Error::busy("not worked on"))
 }
 
 /// Keeps absurd accounts off the disk.
@@ -193,95 +210,4 @@ fn check_text(text: &str) -> Result<()> {
     } else {
         Err(Error::refused("an account with a text that is out of bounds"))
     }
-}
-
-fn register(sql: &Connection, account: &NewAccount) -> rusqlite::Result<Registered> {
-    let user: Option<i64> = sql
-        .prepare_cached(
-            "INSERT INTO accounts (username, email, phc, session_epoch, created_unix_ms)
-             VALUES (?1, ?2, ?3, 0, ?4) ON CONFLICT DO NOTHING RETURNING user_id",
-        )?
-        .query_row(
-            (
-                &account.username,
-                &account.email,
-                &account.phc,
-                account.created_unix_ms.cast_signed(),
-            ),
-            |row| row.get(0),
-        )
-        .optional()?;
-    let Some(user) = user else {
-        // One of the two must be there: nothing else conflicts.
-        return Ok(Err(taken(sql, &account.username, &account.email)?.unwrap_or(Taken::Username)));
-    };
-    sql.prepare_cached("INSERT INTO profiles (user_id, nickname) VALUES (?1, ?2)")?
-        .execute((user, &account.username))?;
-    Ok(Ok(UserId(user.cast_unsigned())))
-}
-
-fn taken(sql: &Connection, username: &str, email: &str) -> rusqlite::Result<Option<Taken>> {
-    if sql.prepare_cached("SELECT 1 FROM accounts WHERE username = ?1")?.exists([username])? {
-        return Ok(Some(Taken::Username));
-    }
-    let is_taken =
-        sql.prepare_cached("SELECT 1 FROM accounts WHERE email = ?1")?.exists([email])?;
-    Ok(is_taken.then_some(Taken::Email))
-}
-
-fn exists(sql: &Connection, user: UserId) -> rusqlite::Result<bool> {
-    sql.prepare_cached("SELECT 1 FROM accounts WHERE user_id = ?1")?.exists([user.0.cast_signed()])
-}
-
-fn find(sql: &Connection, username: &str) -> rusqlite::Result<Option<Account>> {
-    sql.prepare_cached(
-        "SELECT user_id, username, email, phc, session_epoch, created_unix_ms
-         FROM accounts WHERE username = ?1",
-    )?
-    .query_row([username], account)
-    .optional()
-}
-
-fn find_by_email(sql: &Connection, email: &str) -> rusqlite::Result<Option<Account>> {
-    sql.prepare_cached(
-        "SELECT user_id, username, email, phc, session_epoch, created_unix_ms
-         FROM accounts WHERE email = ?1",
-    )?
-    .query_row([email], account)
-    .optional()
-}
-
-fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
-    Ok(Account {
-        user: UserId(row.get::<_, i64>(0)?.cast_unsigned()),
-        username: row.get(1)?,
-        email: row.get(2)?,
-        phc: row.get(3)?,
-        epoch: Epoch(row.get::<_, i64>(4)?.cast_unsigned()),
-        created_unix_ms: row.get::<_, i64>(5)?.cast_unsigned(),
-    })
-}
-
-fn raise_epoch(
-    sql: &Connection,
-    user: UserId,
-    checked_phc: &str,
-) -> rusqlite::Result<Option<Epoch>> {
-    sql.prepare_cached(
-        "UPDATE accounts SET session_epoch = session_epoch + 1
-         WHERE user_id = ?1 AND phc = ?2 RETURNING session_epoch",
-    )?
-    .query_row((user.0.cast_signed(), checked_phc), |row| row.get::<_, i64>(0))
-    .optional()
-    .map(|epoch| epoch.map(|epoch| Epoch(epoch.cast_unsigned())))
-}
-
-fn set_password(sql: &Connection, user: UserId, phc: &str) -> rusqlite::Result<Option<Epoch>> {
-    sql.prepare_cached(
-        "UPDATE accounts SET phc = ?2, session_epoch = session_epoch + 1
-         WHERE user_id = ?1 RETURNING session_epoch",
-    )?
-    .query_row((user.0.cast_signed(), phc), |row| row.get::<_, i64>(0))
-    .optional()
-    .map(|epoch| epoch.map(|epoch| Epoch(epoch.cast_unsigned())))
 }

@@ -1,4 +1,4 @@
-//! The accounts behind two bounded queues: one thread writes, many requests per commit; one reads.
+//! The accounts behind two bounded queues: one thread writes, many requests per commit; others read.
 //!
 //! Owns the threads. Must never answer a write before its commit, and never lets a queue grow beyond its bound: a caller
 //! that finds it full is told `Busy` at once.
@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
 use wire::{Epoch, UserId};
 
+use super::book::{Base, Book, Failed, Step};
 use super::{Account, NewAccount, Registered, Taken, schema};
 use crate::database::{Link, Options};
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::mysql::{self, MysqlOptions};
 
 /// The running threads.
 #[derive(Debug)]
@@ -36,13 +37,13 @@ pub struct AccountsHandle {
 }
 
 enum Message {
-    Work(Box<dyn Step>),
+    Work(Box<dyn Request>),
     Stop,
 }
 
-/// One request: worked on in a transaction, answered after it.
-trait Step: Send {
-    fn apply(&mut self, sql: &Connection) -> rusqlite::Result<()>;
+/// One request: worked on in a transaction, perhaps twice, answered after it.
+trait Request: Send {
+    fn apply(&mut self, book: &mut dyn Book) -> Step<()>;
     fn answer(self: Box<Self>, done: Result<()>);
 }
 
@@ -52,14 +53,14 @@ struct Task<W, T, R> {
     reply: R,
 }
 
-impl<W, T, R> Step for Task<W, T, R>
+impl<W, T, R> Request for Task<W, T, R>
 where
-    W: FnMut(&Connection) -> rusqlite::Result<T> + Send,
+    W: FnMut(&mut dyn Book) -> Step<T> + Send,
     T: Send,
     R: FnOnce(Result<T>) + Send,
 {
-    fn apply(&mut self, sql: &Connection) -> rusqlite::Result<()> {
-        self.value = Some((self.work)(sql)?);
+    fn apply(&mut self, book: &mut dyn Book) -> Step<()> {
+        self.value = Some((self.work)(book)?);
         Ok(())
     }
 
@@ -77,13 +78,42 @@ impl AccountsService {
     pub fn start(options: &Options) -> Result<Self> {
         let writer = Link::write(options, schema::ACCOUNTS)?;
         let reader = Link::read(options)?;
+        Self::over(Box::new(writer), vec![Box::new(reader)])
+    }
+
+    /// The same over a database that speaks the MySQL protocol, with some connections that read.
+    ///
+    /// # Errors
+    /// As `Accounts::open_mysql`, and `Busy` if no thread could be started.
+    pub fn start_mysql(options: &MysqlOptions) -> Result<Self> {
+        let open = || -> Result<Box<dyn Base>> { Ok(Box::new(mysql::Accounts::open(options)?)) };
+        // On a thread of its own: the caller may be within a runtime, which bears no second one.
+        let opened = thread::scope(|scope| {
+            let all = || (0..=limits::MYSQL_ACCOUNT_READERS).map(|_| open()).collect();
+            let opening = thread::Builder::new().name("accounts-open".to_owned());
+            let opened: Result<Vec<_>> = opening
+                .spawn_scoped(scope, all)?
+                .join()
+                .map_err(|_| Error::busy("opening the accounts has failed"))?;
+            opened
+        });
+        let mut readers = opened?;
+        let writer = readers.pop().ok_or_else(|| Error::busy("no connection"))?;
+        Self::over(writer, readers)
+    }
+
+    fn over(writer: Box<dyn Base>, readers: Vec<Box<dyn Base>>) -> Result<Self> {
         let (writes, write_queue) = sync_channel(limits::ACCOUNT_REQUESTS_MAX);
         let (reads, read_queue) = sync_channel(limits::ACCOUNT_REQUESTS_MAX);
         let fault = Arc::new(Mutex::new(None));
         let handle = AccountsHandle { writes, reads, fault: Arc::clone(&fault) };
         let mut service = Self { handle, threads: Vec::new() };
         service.spawn("accounts-write", move || serve_writes(writer, &write_queue, &fault))?;
-        service.spawn("accounts-read", move || serve_reads(reader, &read_queue))?;
+        let read_queue = Arc::new(Mutex::new(read_queue));
+        for reader in readers {
+            let queue = Arc::clone(&read_queue);
+            service.spawn("accounts-read", move || serve_reads(reader, &queue))?;
+        }
         Ok(service)
     }
 
@@ -106,8 +136,9 @@ impl AccountsService {
 
 impl Drop for AccountsService {
     fn drop(&mut self) {
-        for queue in [&self.handle.writes, &self.handle.reads] {
-            let _ = queue.send(Message::Stop); // The thread has ended already.
+        let _ = self.handle.writes.send(Message::Stop); // The thread has ended already.
+        for _ in 1..self.threads.len() {
+            let _ = self.handle.reads.send(Message::Stop); // Each takes one; as above.
         }
         for thread in self.threads.drain(..) {
             let _ = thread.join(); // Its panic has been printed; the other thread is still to be ended.
@@ -126,7 +157,11 @@ impl AccountsHandle {
         reply: impl FnOnce(Result<Registered>) + Send + 'static,
     ) -> Result<()> {
         super::check(&account)?;
-        post(&self.writes, move |sql| super::register(sql, &account), reply)
+        let register = move |book: &mut dyn Book| {
+            let made = book.register(std::slice::from_ref(&account))?;
+            made.into_iter().next().ok_or(Failed)
+        };
+        post(&self.writes, register, reply)
     }
 
     /// As [`super::Accounts::raise_epoch`].
@@ -139,7 +174,7 @@ impl AccountsHandle {
         checked_phc: String,
         reply: impl FnOnce(Result<Option<Epoch>>) + Send + 'static,
     ) -> Result<()> {
-        post(&self.writes, move |sql| super::raise_epoch(sql, user, &checked_phc), reply)
+        post(&self.writes, move |book| book.raise_epoch(user, &checked_phc), reply)
     }
 
     /// As [`super::Accounts::set_password`].
@@ -153,7 +188,7 @@ impl AccountsHandle {
         reply: impl FnOnce(Result<Option<Epoch>>) + Send + 'static,
     ) -> Result<()> {
         super::check_text(&phc)?;
-        post(&self.writes, move |sql| super::set_password(sql, user, &phc), reply)
+        post(&self.writes, move |book| book.set_password(user, &phc), reply)
     }
 
     /// As [`super::Accounts::find`].
@@ -165,7 +200,7 @@ impl AccountsHandle {
         username: String,
         reply: impl FnOnce(Result<Option<Account>>) + Send + 'static,
     ) -> Result<()> {
-        post(&self.reads, move |sql| super::find(sql, &username), reply)
+        post(&self.reads, move |book| book.find(&username), reply)
     }
 
     /// As [`super::Accounts::find_by_email`].
@@ -177,7 +212,7 @@ impl AccountsHandle {
         email: String,
         reply: impl FnOnce(Result<Option<Account>>) + Send + 'static,
     ) -> Result<()> {
-        post(&self.reads, move |sql| super::find_by_email(sql, &email), reply)
+        post(&self.reads, move |book| book.find_by_email(&email), reply)
     }
 
     /// As [`super::Accounts::taken`].
@@ -190,7 +225,7 @@ impl AccountsHandle {
         email: String,
         reply: impl FnOnce(Result<Option<Taken>>) + Send + 'static,
     ) -> Result<()> {
-        post(&self.reads, move |sql| super::taken(sql, &username, &email), reply)
+        post(&self.reads, move |book| book.taken(&username, &email), reply)
     }
 
     /// Why the last commit failed; `None` once one, or a probe of the disk, has succeeded again. For health pages.
@@ -202,7 +237,7 @@ impl AccountsHandle {
 
 fn post<T: Send + 'static>(
     queue: &SyncSender<Message>,
-    work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    work: impl FnMut(&mut dyn Book) -> Step<T> + Send + 'static,
     reply: impl FnOnce(Result<T>) + Send + 'static,
 ) -> Result<()> {
     let task = Task { work, value: None, reply };
@@ -215,7 +250,7 @@ fn post<T: Send + 'static>(
 /// Takes what waits; waits for it itself, at most for a time if one is given. `false` when the service stops.
 fn gather(
     queue: &Receiver<Message>,
-    group: &mut Vec<Box<dyn Step>>,
+    group: &mut Vec<Box<dyn Request>>,
     patience: Option<Duration>,
 ) -> bool {
     let mut next = match patience.map(|patience| queue.recv_timeout(patience)) {
@@ -225,7 +260,7 @@ fn gather(
     };
     while let Some(message) = next {
         match message {
-            Message::Work(step) => group.push(step),
+            Message::Work(request) => group.push(request),
             Message::Stop => return false,
         }
         next = if group.len() < limits::ACCOUNT_GROUP_MAX { queue.try_recv().ok() } else { None };
@@ -233,8 +268,8 @@ fn gather(
     !group.is_empty()
 }
 
-fn serve_writes(mut link: Link, queue: &Receiver<Message>, fault: &Mutex<Option<Error>>) {
-    let mut group: Vec<Box<dyn Step>> = Vec::new();
+fn serve_writes(mut base: Box<dyn Base>, queue: &Receiver<Message>, fault: &Mutex<Option<Error>>) {
+    let mut group: Vec<Box<dyn Request>> = Vec::new();
     let mut is_running = true;
     // While writing fails, the disk is probed when nobody asks for anything: whoever looks at the health page and sends
     // no logins here because it is red would wait for ever otherwise.
@@ -244,8 +279,12 @@ fn serve_writes(mut link: Link, queue: &Receiver<Message>, fault: &Mutex<Option<
         if group.is_empty() && !is_running {
             return;
         }
-        let done =
-            if group.is_empty() { link.probe() } else { link.run(|sql| write(sql, &mut group)) };
+        let done = if group.is_empty() {
+            base.probe()
+        } else {
+            // One transaction for all of them.
+            base.write(&mut |book| group.iter_mut().try_for_each(|request| request.apply(book)))
+        };
         pause = match &done {
             Ok(()) => None,
             Err(_) => Some(pause.map_or(limits::PROBE_PAUSE_MIN, |pause: Duration| {
@@ -253,27 +292,18 @@ fn serve_writes(mut link: Link, queue: &Receiver<Message>, fault: &Mutex<Option<
             })),
         };
         *fault.lock().unwrap_or_else(PoisonError::into_inner) = done.clone().err();
-        for step in group.drain(..) {
-            step.answer(done.clone());
+        for request in group.drain(..) {
+            request.answer(done.clone());
         }
     }
 }
 
-/// One transaction for all of a group.
-fn write(connection: &mut Connection, group: &mut [Box<dyn Step>]) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    group.iter_mut().try_for_each(|step| step.apply(&transaction))?;
-    transaction.commit()
-}
-
-fn serve_reads(mut link: Link, queue: &Receiver<Message>) {
-    let mut group: Vec<Box<dyn Step>> = Vec::new();
-    let mut is_running = true;
-    while is_running {
-        is_running = gather(queue, &mut group, None);
-        for mut step in group.drain(..) {
-            let done = link.run(|connection| step.apply(connection));
-            step.answer(done);
-        }
+fn serve_reads(mut base: Box<dyn Base>, queue: &Mutex<Receiver<Message>>) {
+    loop {
+        // Whoever waits holds the queue; the others wait for that.
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Message::Work(mut request)) = next else { return };
+        let done = base.read(&mut |book| request.apply(book));
+        request.answer(done);
     }
 }

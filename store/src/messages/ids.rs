@@ -2,10 +2,23 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use crate::error::{Error, Result};
 use crate::limits::{ID_BLOCK_BITS, ID_BLOCKS_MAX};
 
 /// The first block that is never leased, unless a file was restored: the upper half is for those that are drawn.
 pub(super) const DRAWN_FROM: u64 = ID_BLOCKS_MAX / 2;
+
+/// The first id of each of the last blocks of a lease: `last` is the last one.
+///
+/// # Errors
+/// `Refused` once they are used up.
+pub(crate) fn block_bases(last: u64, shards: u16) -> Result<Vec<u64>> {
+    if last >= DRAWN_FROM {
+        return Err(Error::refused("message ids are used up: begin a new store"));
+    }
+    let first = last + 1 - u64::from(shards);
+    Ok((first..=last).map(|block| block << ID_BLOCK_BITS).collect())
+}
 
 /// Draws one block of message ids per shard, for a start whose disk takes no writes: from a range that is never leased,
 /// each beginning somewhere in its lower half. There are 2^61 beginnings: that two of them come near each other is less

@@ -16,9 +16,11 @@ mod writer;
 
 use wire::{ClientMessageId, ConversationId, MessageId, Seq, UserId};
 
+pub(crate) use ids::block_bases;
 pub use ids::draw_id_blocks;
 pub(crate) use ids::draw_id_start;
 pub use reader::Reader;
+pub(crate) use reader::{as_first, as_second};
 pub use trim::Trimmed;
 pub use writer::{Worked, Writer};
 
@@ -116,11 +118,11 @@ pub struct ConversationPage {
     pub is_complete: bool,
 }
 
-/// The two numbers of a conversation as SQLite's integers, or nothing if no conversation has these.
+/// The two numbers of a conversation as databases' integers, or nothing if no conversation has these.
 ///
 /// Most numbers are only ever compared for being equal and keep their bits, with the highest one as a sign. Those of
 /// users in private conversations are put in order too, so they must do without it.
-fn numbers(conversation: ConversationId) -> Option<(i64, i64)> {
+pub(crate) fn numbers(conversation: ConversationId) -> Option<(i64, i64)> {
     let ConversationId { first, second } = conversation;
     let has_order = second == 0 || i64::try_from(second).is_ok();
     (conversation.is_valid() && has_order).then(|| (first.cast_signed(), second.cast_signed()))

@@ -261,13 +261,13 @@ FROM conversations c
 WHERE first = ?1 AND second >= ?2 ORDER BY second LIMIT ?3";
 
 /// The lowest peer of `(peer, user)` beyond the cursor.
-fn as_second(user: UserId, after: ConversationId) -> Option<i64> {
+pub(crate) fn as_second(user: UserId, after: ConversationId) -> Option<i64> {
     let from = if user.0 > after.second { after.first } else { after.first.checked_add(1)? };
     i64::try_from(from.max(1)).ok()
 }
 
 /// The lowest peer of `(user, peer)` beyond the cursor; a peer is never zero, which would be a room.
-fn as_first(user: UserId, after: ConversationId) -> Option<i64> {
+pub(crate) fn as_first(user: UserId, after: ConversationId) -> Option<i64> {
     let from = match user.0.cmp(&after.first) {
         std::cmp::Ordering::Greater => 1,
         std::cmp::Ordering::Equal => after.second.checked_add(1)?,

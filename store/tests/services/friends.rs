@@ -6,6 +6,7 @@ use wire::{
     RemoveFriend, RequestFriend, Service, UserId,
 };
 
+use crate::ground::Kind;
 use crate::shop::{Heard, Shop, end, events, told};
 
 fn request(to: UserId) -> Service<'static> {
@@ -42,9 +43,8 @@ fn askers(answer: &Answer) -> Vec<(UserId, String)> {
     events(&answer.frames).filter_map(asker).collect()
 }
 
-#[test]
-fn two_become_friends() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+fn two_become_friends(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     let asked = shop.granted(alice, request(bob));
     let [Heard::News(News::FriendRequested(pushed))] = told(&asked, bob)[..] else {
         panic!("bob hears of it")
@@ -82,9 +82,8 @@ fn two_become_friends() {
     assert_eq!(shop.refused(bob, request(alice)), Reject::Exists);
 }
 
-#[test]
-fn greetings_take_the_next_places_of_what_was_said_before() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+fn greetings_take_the_next_places_of_what_was_said_before(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     let conversation = ConversationId::private(alice, bob);
     shop.say(alice, conversation, "before");
     shop.befriend(alice, bob);
@@ -94,9 +93,8 @@ fn greetings_take_the_next_places_of_what_was_said_before() {
     assert_eq!(seqs, [1, 2, 3, 4]);
 }
 
-#[test]
-fn a_request_waits_once_and_can_be_refused() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+fn a_request_waits_once_and_can_be_refused(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     shop.granted(alice, request(bob));
     let again = shop.granted(alice, request(bob));
     assert!(told(&again, bob).is_empty(), "nobody is asked twice");
@@ -110,9 +108,8 @@ fn a_request_waits_once_and_can_be_refused() {
     assert_eq!(told(&again, bob).len(), 1, "may ask again");
 }
 
-#[test]
-fn two_who_ask_each_other_are_friends_by_one_answer() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+fn two_who_ask_each_other_are_friends_by_one_answer(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     shop.granted(alice, request(bob));
     shop.granted(bob, request(alice));
     shop.granted(alice, confirm(bob));
@@ -121,9 +118,8 @@ fn two_who_ask_each_other_are_friends_by_one_answer() {
     assert_eq!(friends(&shop.granted(alice, FRIENDS)).len(), 1);
 }
 
-#[test]
-fn nobody_asks_oneself_or_nobody() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+fn nobody_asks_oneself_or_nobody(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     let before = shop.dump();
     assert_eq!(shop.refused(alice, request(alice)), Reject::Invalid);
     assert_eq!(shop.refused(alice, request(UserId(99))), Reject::NotFound);
@@ -136,9 +132,8 @@ fn nobody_asks_oneself_or_nobody() {
     assert_eq!(shop.dump(), before);
 }
 
-#[test]
-fn an_asker_cannot_confirm_for_the_other() {
-    let (mut shop, [alice, bob, eve]) = Shop::with(["alice", "bob", "eve"]);
+fn an_asker_cannot_confirm_for_the_other(on: Kind) {
+    let (mut shop, [alice, bob, eve]) = Shop::with(on, ["alice", "bob", "eve"]);
     shop.granted(alice, request(bob));
     assert_eq!(shop.refused(alice, confirm(bob)), Reject::NotFound);
     assert_eq!(shop.refused(eve, confirm(alice)), Reject::NotFound);
@@ -146,9 +141,8 @@ fn an_asker_cannot_confirm_for_the_other() {
     assert_eq!(shop.refused(eve, decline), Reject::NotFound);
 }
 
-#[test]
-fn a_friendship_ends_for_both() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+fn a_friendship_ends_for_both(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     shop.befriend(alice, bob);
     let remove = Service::RemoveFriend(RemoveFriend { user: bob });
     let answer = shop.granted(alice, remove);
@@ -162,9 +156,8 @@ fn a_friendship_ends_for_both() {
     shop.granted(bob, request(alice));
 }
 
-#[test]
-fn lists_come_by_page() {
-    let (mut shop, [alice]) = Shop::with(["alice"]);
+fn lists_come_by_page(on: Kind) {
+    let (mut shop, [alice]) = Shop::with(on, ["alice"]);
     let others: Vec<UserId> = (0..25).map(|n| shop.register(&format!("user{n}"))).collect();
     for other in &others {
         shop.granted(*other, request(alice));
@@ -191,9 +184,8 @@ fn lists_come_by_page() {
     assert_eq!(end(&ten).is_complete, 0);
 }
 
-#[test]
-fn whoever_asks_everybody_is_stopped() {
-    let (mut shop, [eve]) = Shop::with(["eve"]);
+fn whoever_asks_everybody_is_stopped(on: Kind) {
+    let (mut shop, [eve]) = Shop::with(on, ["eve"]);
     let most = store::limits::REQUESTS_MADE_MAX;
     for number in 0..most {
         let user = shop.register(&format!("user{number}"));
@@ -202,3 +194,15 @@ fn whoever_asks_everybody_is_stopped() {
     let one_more = shop.register("onemore");
     assert_eq!(shop.refused(eve, request(one_more)), Reject::TooMany);
 }
+
+crate::on_every_backend!(
+    two_become_friends,
+    greetings_take_the_next_places_of_what_was_said_before,
+    a_request_waits_once_and_can_be_refused,
+    two_who_ask_each_other_are_friends_by_one_answer,
+    nobody_asks_oneself_or_nobody,
+    an_asker_cannot_confirm_for_the_other,
+    a_friendship_ends_for_both,
+    lists_come_by_page,
+    whoever_asks_everybody_is_stopped,
+);

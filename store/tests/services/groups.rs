@@ -6,6 +6,7 @@ use wire::{
     Service, SetRole, UserId,
 };
 
+use crate::ground::Kind;
 use crate::shop::{Heard, Shop, end, events, told, told_room};
 
 const fn add(group: RoomId, user: UserId, role: Role) -> Service<'static> {
@@ -33,9 +34,8 @@ fn listed(answer: &Answer) -> Vec<(UserId, u8)> {
     events(&answer.frames).filter_map(member).collect()
 }
 
-#[test]
-fn a_group_is_made_filled_and_emptied() {
-    let (mut shop, [alice, bob, carol]) = Shop::with(["alice", "bob", "carol"]);
+fn a_group_is_made_filled_and_emptied(on: Kind) {
+    let (mut shop, [alice, bob, carol]) = Shop::with(on, ["alice", "bob", "carol"]);
     let group = shop.group(alice, "friends");
     assert!(group.is_group());
     let added = shop.granted(alice, add(group, bob, Role::Admin));
@@ -60,10 +60,9 @@ fn a_group_is_made_filled_and_emptied() {
 }
 
 /// What each role may do to a member of each role: `None` stands for a stranger.
-#[test]
-fn roles_decide() {
+fn roles_decide(on: Kind) {
     use Role::{Admin, Creator, User};
-    let (mut shop, users) = Shop::with(["c", "a1", "a2", "u1", "u2", "s1", "s2"]);
+    let (mut shop, users) = Shop::with(on, ["c", "a1", "a2", "u1", "u2", "s1", "s2"]);
     let [creator, admin, admin_2, user, user_2, stranger, stranger_2] = users.map(|user| user);
     let group = shop.group(creator, "work");
     for (who, role) in [(admin, Admin), (admin_2, Admin), (user, User), (user_2, User)] {
@@ -108,9 +107,8 @@ fn roles_decide() {
     shop.granted(user, remove(group, user));
 }
 
-#[test]
-fn there_is_always_one_creator() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+fn there_is_always_one_creator(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     let group = shop.group(alice, "friends");
     shop.granted(alice, add(group, bob, Role::User));
     let answer = shop.granted(alice, set(group, bob, Role::Creator));
@@ -121,9 +119,8 @@ fn there_is_always_one_creator() {
     shop.granted(bob, remove(group, bob));
 }
 
-#[test]
-fn only_members_may_enter() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+fn only_members_may_enter(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     let group = shop.group(alice, "friends");
     let conversation = ConversationId::room(group);
     shop.say(alice, conversation, "hi");
@@ -139,9 +136,8 @@ fn only_members_may_enter() {
     assert_eq!(shop.reader.head_for(open, bob).expect("a head"), Some(Seq(0)));
 }
 
-#[test]
-fn groups_are_bounded_and_named() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+fn groups_are_bounded_and_named(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     for name in [&b""[..], b" ", b"two\nlines"] {
         let create = Service::CreateGroup(CreateGroup { name });
         assert_eq!(shop.refused(alice, create), Reject::Invalid);
@@ -156,9 +152,8 @@ fn groups_are_bounded_and_named() {
     assert_eq!(shop.refused(bob, add(group, alice, Role::User)), Reject::TooMany);
 }
 
-#[test]
-fn members_come_by_page() {
-    let (mut shop, [alice]) = Shop::with(["alice"]);
+fn members_come_by_page(on: Kind) {
+    let (mut shop, [alice]) = Shop::with(on, ["alice"]);
     let group = shop.group(alice, "many");
     let mut expected = vec![alice];
     for number in 0..20 {
@@ -178,3 +173,12 @@ fn members_come_by_page() {
     }
     assert_eq!(seen, expected);
 }
+
+crate::on_every_backend!(
+    a_group_is_made_filled_and_emptied,
+    roles_decide,
+    there_is_always_one_creator,
+    only_members_may_enter,
+    groups_are_bounded_and_named,
+    members_come_by_page,
+);

@@ -6,6 +6,7 @@ use wire::{
     Revoke, RoomId, Seq, Service, UserId,
 };
 
+use crate::ground::Kind;
 use crate::shop::{Heard, REVOKE_WINDOW_MS, Shop, end, events, told, told_room};
 
 fn items(answer: &Answer) -> Vec<InboxItem<'_>> {
@@ -27,9 +28,8 @@ const fn revoke(conversation: ConversationId, seq: u64) -> Service<'static> {
     Service::Revoke(Revoke { conversation, seq: Seq(seq) })
 }
 
-#[test]
-fn the_same_pair_has_the_same_conversation() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+fn the_same_pair_has_the_same_conversation(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     let open = |with| Service::OpenPrivate(OpenPrivate { with });
     let first = shop.granted(alice, open(bob));
     let conversation = ConversationId::private(alice, bob);
@@ -45,9 +45,8 @@ fn the_same_pair_has_the_same_conversation() {
     assert_eq!(items(&notes)[0].conversation, ConversationId::private(alice, alice));
 }
 
-#[test]
-fn an_inbox_knows_what_is_unread() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+fn an_inbox_knows_what_is_unread(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     let conversation = ConversationId::private(alice, bob);
     for number in 0..5 {
         shop.say(bob, conversation, &format!("{number}"));
@@ -69,9 +68,11 @@ fn an_inbox_knows_what_is_unread() {
 
 #[test]
 fn what_has_gone_is_not_unread_and_its_conversation_stays() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+    let (mut shop, [alice, bob]) = Shop::with(Kind::Sqlite, ["alice", "bob"]);
+    let mut backend = shop.ground.backend_with_accounts();
+    assert!(backend.set_retention(Retention { age_ms: Some(10_000), bytes: None }));
+    let mut trimmer = backend.writer().expect("a second writer");
     let conversation = ConversationId::private(alice, bob);
-    shop.writer.set_retention(Retention { age_ms: Some(10_000), bytes: None });
     for _ in 0..5 {
         shop.say(bob, conversation, "early");
     }
@@ -89,7 +90,7 @@ fn what_has_gone_is_not_unread_and_its_conversation_stays() {
         }
     };
     check(&mut shop, (8, 0, 8));
-    while shop.writer.trim(shop.now_ms).expect("trimmed") {}
+    while trimmer.trim(shop.now_ms).expect("trimmed") {}
     check(&mut shop, (8, 0, 3));
     assert_eq!(shop.refused(bob, revoke(conversation, 2)), Reject::NotFound);
     shop.granted(alice, mark(conversation, 2));
@@ -97,16 +98,15 @@ fn what_has_gone_is_not_unread_and_its_conversation_stays() {
     shop.granted(alice, mark(conversation, 7));
     check(&mut shop, (8, 7, 1));
     shop.now_ms += 20_000;
-    while shop.writer.trim(shop.now_ms).expect("trimmed") {}
+    while trimmer.trim(shop.now_ms).expect("trimmed") {}
     check(&mut shop, (8, 7, 0));
     assert!(shop.texts(conversation).is_empty());
     assert_eq!(shop.say(bob, conversation, "again"), Seq(9));
     check(&mut shop, (9, 7, 1));
 }
 
-#[test]
-fn a_cursor_never_goes_back_nor_beyond() {
-    let (mut shop, [alice, bob, eve]) = Shop::with(["alice", "bob", "eve"]);
+fn a_cursor_never_goes_back_nor_beyond(on: Kind) {
+    let (mut shop, [alice, bob, eve]) = Shop::with(on, ["alice", "bob", "eve"]);
     let conversation = ConversationId::private(alice, bob);
     for _ in 0..4 {
         shop.say(bob, conversation, "hi");
@@ -127,9 +127,8 @@ fn a_cursor_never_goes_back_nor_beyond() {
     assert_eq!(items(&shop.granted(alice, ALL))[0].read.0, 4);
 }
 
-#[test]
-fn many_unread_are_many() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+fn many_unread_are_many(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     let conversation = ConversationId::private(alice, bob);
     for _ in 0..130 {
         shop.say(bob, conversation, "hi");
@@ -137,9 +136,8 @@ fn many_unread_are_many() {
     assert_eq!(items(&shop.granted(alice, ALL))[0].unread, wire::limits::UNREAD_MAX);
 }
 
-#[test]
-fn an_inbox_comes_by_page_groups_last() {
-    let (mut shop, [alice]) = Shop::with(["alice"]);
+fn an_inbox_comes_by_page_groups_last(on: Kind) {
+    let (mut shop, [alice]) = Shop::with(on, ["alice"]);
     let mut expected = Vec::new();
     for number in 0..9 {
         let other = shop.register(&format!("user{number}"));
@@ -168,9 +166,8 @@ fn an_inbox_comes_by_page_groups_last() {
     }
 }
 
-#[test]
-fn whoever_said_it_may_take_it_back_for_a_while() {
-    let (mut shop, [alice, bob, eve]) = Shop::with(["alice", "bob", "eve"]);
+fn whoever_said_it_may_take_it_back_for_a_while(on: Kind) {
+    let (mut shop, [alice, bob, eve]) = Shop::with(on, ["alice", "bob", "eve"]);
     let conversation = ConversationId::private(alice, bob);
     let first = shop.say(alice, conversation, "oops").0;
     let second = shop.say(alice, conversation, "stays").0;
@@ -190,9 +187,8 @@ fn whoever_said_it_may_take_it_back_for_a_while() {
     assert_eq!(shop.texts(conversation)[1].2, "stays");
 }
 
-#[test]
-fn in_rooms_and_groups_it_is_told_to_all() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+fn in_rooms_and_groups_it_is_told_to_all(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     let room = RoomId(5);
     let open = ConversationId::room(room);
     let seq = shop.say(alice, open, "oops").0;
@@ -213,3 +209,13 @@ fn in_rooms_and_groups_it_is_told_to_all() {
     shop.granted(alice, remove);
     assert_eq!(shop.refused(bob, revoke(conversation, seq)), Reject::NotMember, "he has left");
 }
+
+crate::on_every_backend!(
+    the_same_pair_has_the_same_conversation,
+    an_inbox_knows_what_is_unread,
+    a_cursor_never_goes_back_nor_beyond,
+    many_unread_are_many,
+    an_inbox_comes_by_page_groups_last,
+    whoever_said_it_may_take_it_back_for_a_while,
+    in_rooms_and_groups_it_is_told_to_all,
+);

@@ -2,6 +2,9 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test picks what it looks at")]
 #![allow(unreachable_pub, reason = "the modules of one test")]
 
+#[path = "../ground/mod.rs"]
+mod ground;
+
 mod friends;
 mod groups;
 mod inbox;

@@ -7,6 +7,7 @@ use wire::{
     Service, SetRole, UserId,
 };
 
+use crate::ground::Kind;
 use crate::shop::Shop;
 
 const WORDS: &[&[u8]] =
@@ -43,9 +44,8 @@ fn attempts(
     all
 }
 
-#[test]
-fn a_stranger_changes_nothing() {
-    let (mut shop, [alice, bob, eve]) = Shop::with(["alice", "bob", "eve"]);
+fn a_stranger_changes_nothing(on: Kind) {
+    let (mut shop, [alice, bob, eve]) = Shop::with(on, ["alice", "bob", "eve"]);
     shop.befriend(alice, bob);
     let group = shop.group(alice, "friends");
     shop.granted(alice, Service::AddMember(AddMember { group, user: bob, role: 0 }));
@@ -69,9 +69,8 @@ fn a_stranger_changes_nothing() {
     assert_eq!(shop.dump(), before);
 }
 
-#[test]
-fn nobody_is_found_or_asked_under_numbers_that_are_nobodys() {
-    let (mut shop, [eve]) = Shop::with(["eve"]);
+fn nobody_is_found_or_asked_under_numbers_that_are_nobodys(on: Kind) {
+    let (mut shop, [eve]) = Shop::with(on, ["eve"]);
     let before = shop.dump();
     for user in [UserId(99), UserId(1 << 62), UserId(1 << 63), UserId(u64::MAX)] {
         for service in [
@@ -85,9 +84,8 @@ fn nobody_is_found_or_asked_under_numbers_that_are_nobodys() {
     assert_eq!(shop.dump(), before);
 }
 
-#[test]
-fn words_are_kept_as_they_are() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+fn words_are_kept_as_they_are(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     for word in WORDS {
         let create = Service::CreateGroup(CreateGroup { name: word });
         let answer = shop.granted(alice, create);
@@ -103,3 +101,9 @@ fn words_are_kept_as_they_are() {
         assert!(listed.frames.windows(word.len()).any(|part| part == *word), "{word:?}");
     }
 }
+
+crate::on_every_backend!(
+    a_stranger_changes_nothing,
+    nobody_is_found_or_asked_under_numbers_that_are_nobodys,
+    words_are_kept_as_they_are,
+);

@@ -5,6 +5,7 @@ use wire::{
     FindUsers, GetProfile, News, Profile, Reject, RequestFriend, Service, SetProfile, UserId,
 };
 
+use crate::ground::Kind;
 use crate::shop::{Heard, Shop, end, events};
 
 fn profiles(answer: &Answer) -> Vec<Profile<'_>> {
@@ -24,9 +25,8 @@ const fn find(username: &[u8], is_exact: u8, after: UserId, limit: u16) -> Servi
     Service::FindUsers(FindUsers { after, limit, is_exact, username })
 }
 
-#[test]
-fn a_profile_is_written_by_its_user_and_read_by_all() {
-    let (mut shop, [alice, bob]) = Shop::with(["alice", "bob"]);
+fn a_profile_is_written_by_its_user_and_read_by_all(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     let set = SetProfile {
         sex: 2,
         nickname: "Алиса".as_bytes(),
@@ -47,9 +47,8 @@ fn a_profile_is_written_by_its_user_and_read_by_all() {
     assert_eq!(shop.refused(bob, nobody), Reject::NotFound);
 }
 
-#[test]
-fn a_nickname_fits_a_line() {
-    let (mut shop, [alice]) = Shop::with(["alice"]);
+fn a_nickname_fits_a_line(on: Kind) {
+    let (mut shop, [alice]) = Shop::with(on, ["alice"]);
     let before = shop.dump();
     for nickname in [&b""[..], b"  ", b"a\tb", "x".repeat(51).as_bytes()] {
         let set = SetProfile { sex: 0, nickname, description: b"", avatar: b"" };
@@ -60,9 +59,8 @@ fn a_nickname_fits_a_line() {
     assert_eq!(shop.dump(), before);
 }
 
-#[test]
-fn users_are_found_by_name() {
-    let (mut shop, [bob, _, _, _]) = Shop::with(["bob", "Bobby", "alice", "bo-b"]);
+fn users_are_found_by_name(on: Kind) {
+    let (mut shop, [bob, _, _, _]) = Shop::with(on, ["bob", "Bobby", "alice", "bo-b"]);
     assert_eq!(names(&shop.granted(bob, find(b"BOB", 1, UserId(0), 10))), ["bob"]);
     assert_eq!(shop.refused(bob, find(b"bo", 1, UserId(0), 10)), Reject::NotFound);
     assert_eq!(names(&shop.granted(bob, find(b"bo", 0, UserId(0), 10))), ["bo-b", "bob", "Bobby"]);
@@ -71,9 +69,8 @@ fn users_are_found_by_name() {
     assert!(names(&shop.granted(bob, find("bö".as_bytes(), 0, UserId(0), 10))).is_empty());
 }
 
-#[test]
-fn signs_of_other_languages_are_letters_here() {
-    let (mut shop, [alice]) = Shop::with(["alice"]);
+fn signs_of_other_languages_are_letters_here(on: Kind) {
+    let (mut shop, [alice]) = Shop::with(on, ["alice"]);
     let before = shop.dump();
     for letters in [&b"' OR 1=1 --"[..], b"%", b"_", b"a%", b"\"; DROP TABLE accounts", b"%n%s%d"] {
         assert!(names(&shop.granted(alice, find(letters, 0, UserId(0), 10))).is_empty());
@@ -82,9 +79,8 @@ fn signs_of_other_languages_are_letters_here() {
     assert_eq!(shop.dump(), before);
 }
 
-#[test]
-fn all_users_are_listed_by_page() {
-    let mut shop = Shop::new();
+fn all_users_are_listed_by_page(on: Kind) {
+    let mut shop = Shop::new(on);
     let mut expected: Vec<String> = (0..30).map(|n| format!("user{n:02}")).collect();
     for name in expected.iter().rev() {
         shop.register(name);
@@ -103,9 +99,8 @@ fn all_users_are_listed_by_page() {
     assert_eq!(seen, expected);
 }
 
-#[test]
-fn a_session_begins_with_what_waits() {
-    let (mut shop, [alice, bob, carol]) = Shop::with(["alice", "bob", "carol"]);
+fn a_session_begins_with_what_waits(on: Kind) {
+    let (mut shop, [alice, bob, carol]) = Shop::with(on, ["alice", "bob", "carol"]);
     shop.befriend(alice, bob);
     shop.granted(
         carol,
@@ -122,3 +117,12 @@ fn a_session_begins_with_what_waits() {
     let stranger = shop.granted(UserId(500), Service::Me);
     assert_eq!(events(&stranger.frames).count(), 1, "a session without an account has no profile");
 }
+
+crate::on_every_backend!(
+    a_profile_is_written_by_its_user_and_read_by_all,
+    a_nickname_fits_a_line,
+    users_are_found_by_name,
+    signs_of_other_languages_are_letters_here,
+    all_users_are_listed_by_page,
+    a_session_begins_with_what_waits,
+);

@@ -1,36 +1,40 @@
 //! A store with some people in it, and short words for asking it.
 
-use store::{Accounts, Answer, Ask, Audience, NewAccount, Options, Reader, Record, Served, Writer};
+use store::{
+    Accounts, Answer, Ask, Audience, MessageReader, MessageWriter, NewAccount, Record, Served,
+};
 use wire::{
     ClientMessageId, ConversationId, Event, FrameView, Group, Message, MessageId, News, Reject,
     RoomId, Seq, Service, Text, UserId, split_frame,
 };
+
+use crate::ground::{Ground, Kind};
 
 /// For how long a message may be taken back here.
 pub const REVOKE_WINDOW_MS: u64 = 120_000;
 
 pub struct Shop {
     pub accounts: Accounts,
-    pub writer: Writer,
-    pub reader: Reader,
+    pub writer: Box<dyn MessageWriter>,
+    pub reader: Box<dyn MessageReader>,
     pub now_ms: u64,
-    pub directory: tempfile::TempDir,
+    pub ground: Ground,
     numbered: u64,
 }
 
 impl Shop {
-    pub fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let accounts = Accounts::open(&Options::accounts(directory.path())).expect("accounts");
-        let options = Options::messages_with_accounts(directory.path());
-        let writer = Writer::open(&options).expect("a writer");
-        let reader = Reader::open(&options).expect("a reader");
-        Self { accounts, writer, reader, now_ms: 1_800_000_000_000, directory, numbered: 0 }
+    pub fn new(on: Kind) -> Self {
+        let ground = Ground::new(on);
+        let accounts = ground.accounts();
+        let backend = ground.backend_with_accounts();
+        let writer = backend.writer().expect("a writer");
+        let reader = backend.reader().expect("a reader");
+        Self { accounts, writer, reader, now_ms: 1_800_000_000_000, ground, numbered: 0 }
     }
 
     /// A shop with people of these names.
-    pub fn with<const N: usize>(names: [&str; N]) -> (Self, [UserId; N]) {
-        let mut shop = Self::new();
+    pub fn with<const N: usize>(on: Kind, names: [&str; N]) -> (Self, [UserId; N]) {
+        let mut shop = Self::new(on);
         let users = names.map(|name| shop.register(name));
         (shop, users)
     }
@@ -119,30 +123,7 @@ impl Shop {
 
     /// Everything that is stored, as text: two of these are equal if nothing changed.
     pub fn dump(&self) -> String {
-        let mut text = String::new();
-        for file in ["messages.sqlite", "accounts.sqlite"] {
-            let sql = rusqlite::Connection::open(self.directory.path().join(file)).expect("open");
-            let mut tables = sql
-                .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
-                .expect("tables");
-            let names: Vec<String> = tables
-                .query_map([], |row| row.get(0))
-                .expect("names")
-                .collect::<Result<_, _>>()
-                .expect("names");
-            for name in names {
-                let mut rows = sql.prepare(&format!("SELECT * FROM {name}")).expect("a table");
-                let columns = rows.column_count();
-                let lines = rows.query_map([], |row| {
-                    let values = (0..columns).map(|at| format!("{:?}", row.get_ref(at)));
-                    Ok(values.collect::<Vec<_>>().join(" "))
-                });
-                for line in lines.expect("rows") {
-                    text += &format!("{name}: {}\n", line.expect("a row"));
-                }
-            }
-        }
-        text
+        self.ground.dump()
     }
 }
 

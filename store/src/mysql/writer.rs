@@ -1,0 +1,106 @@
+//! The writer: one transaction per batch, in statements over many rows.
+//!
+//! Must never answer before the commit. Remembers nothing between batches that another node could change.
+
+use super::fault::Done;
+use super::ledger::WriteLedger;
+use super::link::{Begin, Link, Session};
+use super::options::MysqlOptions;
+use super::places::{Memory, Places, remember};
+use crate::contract::MessageWriter;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::messages::{Record, Worked, block_bases};
+use crate::services::{Ask, change};
+
+/// Appends messages to a database that speaks the MySQL protocol. Many may do so at one time, of any number of nodes.
+#[derive(Debug)]
+pub struct MysqlWriter {
+    link: Link,
+    memory: Memory,
+    /// Records since expired client message ids were last removed.
+    unswept: u64,
+}
+
+impl MysqlWriter {
+    /// Connects, and brings the tables up to date.
+    ///
+    /// # Errors
+    /// `Busy` if the server cannot be reached, `Refused` if it does not let us in or its tables are a newer version's.
+    pub fn open(options: &MysqlOptions) -> Result<Self> {
+        Ok(Self { link: Link::open(options)?, memory: Memory::default(), unswept: 0 })
+    }
+
+    /// Removes some client message ids that have expired, every so many records, twice as many as came since: between two
+    /// transactions, so that no lock of a batch waits for it.
+    fn sweep(&mut self, expired_ms: u64) {
+        if self.unswept < limits::MYSQL_SWEEP_RECORDS {
+            return;
+        }
+        let most = (2 * self.unswept).min(limits::MYSQL_SWEEP_MAX);
+        let Ok(expired_ms) = i64::try_from(expired_ms) else { return };
+        let swept = self.link.once(|sql| {
+            // A time beyond all clocks is kept as a number below zero.
+            sql.execute(
+                "DELETE FROM retries WHERE unix_ms >= 0 AND unix_ms < ? ORDER BY unix_ms LIMIT ?",
+                vec![expired_ms.into(), most.into()],
+            )
+        });
+        if swept.is_ok() {
+            self.unswept = 0;
+        }
+        // Otherwise the batch that follows meets the same, and says so.
+    }
+}
+
+impl MessageWriter for MysqlWriter {
+    fn work(&mut self, records: &[Record<'_>], asks: &[Ask<'_>]) -> Result<Worked> {
+        let times = records.iter().map(|record| record.unix_ms);
+        let Some(now) = times.chain(asks.iter().map(|ask| ask.unix_ms)).min() else {
+            return Ok((Vec::new(), Vec::new()));
+        };
+        // By the batch's lowest time, so that one clock that runs ahead forgets nothing early.
+        let expired_ms = now.saturating_sub(limits::RETRY_KEPT_MS);
+        self.sweep(expired_ms);
+        let Self { link, memory, .. } = self;
+        let (worked, rows) = link.transact(Begin::Write, |sql| {
+            let mut places = Places::new(sql, memory, expired_ms);
+            let appended = places.append(records)?;
+            let mut ledger = WriteLedger(places);
+            let served =
+                asks.iter().map(|ask| change(&mut ledger, ask)).collect::<Done<Vec<_>>>()?;
+            Ok(((appended, served), ledger.0.finish()?))
+        })?;
+        remember(memory, rows);
+        self.unswept += records.len() as u64;
+        Ok(worked)
+    }
+
+    fn lease_id_blocks(&mut self, shards: u16) -> Result<Vec<u64>> {
+        let last = self.link.once(|sql| {
+            sql.execute(
+                "UPDATE counters SET value = LAST_INSERT_ID(value + ?) WHERE name = 'id_blocks'",
+                vec![shards.into()],
+            )?;
+            Ok(sql.last_number())
+        })?;
+        block_bases(last, shards)
+    }
+
+    fn probe(&mut self) -> Result<()> {
+        self.link.transact(Begin::Write, probe)
+    }
+}
+
+/// Writes some bytes and removes them.
+pub(super) fn probe(sql: &mut Session<'_>) -> Done<()> {
+    let bytes = vec![0; limits::PROBE_BYTES as usize];
+    sql.execute("INSERT INTO probe (bytes) VALUES (?)", vec![bytes.into()])?;
+    let row = sql.last_number();
+    let gone = sql.execute("DELETE FROM probe WHERE id = ?", vec![row.into()])?;
+    if gone == 1 {
+        Ok(())
+    } else {
+        Err(Error::busy("the database does not keep what is written").into())
+    }
+}
