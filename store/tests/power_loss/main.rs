@@ -180,7 +180,10 @@ fn run_seed(seed: u64, is_syncing: bool, options: &Options) -> Result<Story, Str
     let options = Options {
         wal_pages: random.u32(4..64),
         piece_messages: random.usize(1..40),
-        retention: Retention { age_ms: (seed % 3 == 0).then(|| random.u64(0..5)), bytes: None },
+        retention: Retention {
+            age_ms: seed.is_multiple_of(3).then(|| random.u64(0..5)),
+            bytes: None,
+        },
         ..options.clone()
     };
     vfs::insert(Disk::new(random.u64(..), manners));
