@@ -45,6 +45,9 @@ if ! command -v valgrind >/dev/null; then
 fi
 ./target/release/counts check
 
+step "the story of two users"
+STORY_MAIL=files ./client/examples/story.sh
+
 step "the whole system, small"
 ./target/release/loadgen selftest
 for io in uring epoll; do
