@@ -144,7 +144,8 @@ impl Fleet {
         }
         // The upper half names the run, the lower half the room, from 1: never zero.
         let run = mix(run_id) & 0x7fff_ffff_0000_0000;
-        Some(RoomId(run | (stream - self.pairs + 1) as u64))
+        // Higher numbers are groups, which only their members may enter.
+        Some(RoomId((run | (stream - self.pairs + 1) as u64) & (wire::GROUPS_FROM - 1)))
     }
 
     /// The stream of a room id of this run.

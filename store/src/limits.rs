@@ -199,3 +199,6 @@ pub const MYSQL_ACCOUNT_READERS: usize = 4;
 
 /// How long a MariaDB of one's own may take to start: it makes all its files first.
 pub const PRIVATE_START_MAX: Duration = Duration::from_secs(60);
+
+/// The highest number that a profile may have for its user's sex.
+pub const SEX_MAX: u8 = 127;

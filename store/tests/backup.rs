@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -300,6 +300,9 @@ fn a_full_disk_leaves_nothing_half_made_behind() {
         .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" --exact child --nocapture"])
         .arg(std::env::current_exe().expect("this program"))
         .env(FULL, place.0.path())
+        // The limit holds for whatever its output is written to as well.
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .status()
         .expect("a shell");
     assert!(status.success(), "{status}");

@@ -86,6 +86,9 @@ pub const STORE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Reads without an answer: each is bounded by a page, so this bounds the memory of their answers to 256 MiB.
 pub const STORE_READS_MAX: u32 = 1024;
 
+/// Services without an answer that change something: each is some statements in a commit that messages share.
+pub const STORE_CHANGES_MAX: u32 = 512;
+
 /// What a client is told to wait after `busy`: a few group commits.
 pub const BUSY_RETRY_MS: u32 = 100;
 

@@ -26,7 +26,8 @@ pub(crate) struct EnterAsker {
 }
 
 impl Shard {
-    /// The membership comes first, then the room's last `seq` is asked for: so no later message can be missed.
+    /// The membership comes first, then the room's last `seq` is asked for: so no later message can be missed. A group's
+    /// counts for nothing until the store has granted it.
     pub(crate) fn on_join(
         &mut self,
         now: Now,
@@ -42,8 +43,7 @@ impl Shard {
             return;
         }
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let user = conn.user;
-        let is_new = !self.rooms.is_member(conn, room);
+        let is_new = !self.rooms.has(conn, room);
         let is_full = conn.rooms >= SESSION_ROOMS_MAX && is_new;
         if is_full || self.rooms.join(conn, key.index(), room) == Join::Full {
             self.counters.room_bound_hits += 1;
@@ -51,6 +51,18 @@ impl Shard {
             return;
         }
         conn.awaiting += 1;
+        self.ask_to_enter(now, key, correlation, (room, is_new), fx);
+    }
+
+    fn ask_to_enter(
+        &mut self,
+        now: Now,
+        key: ConnKey,
+        correlation: u64,
+        (room, is_new): (RoomId, bool),
+        fx: &mut Effects,
+    ) {
+        let Some(user) = self.conns.get(key).map(|conn| conn.user) else { return };
         let origin = self.conn_ref(key);
         let home = home_of_room(room, self.config.shards);
         if home == self.config.shard {
@@ -115,6 +127,21 @@ impl Shard {
     ) {
         // What was said up to its head comes before it.
         self.end_round(now, fx);
+        let Some(conn) = self.conns.get(key) else { return };
+        match self.rooms.grant(conn, room) {
+            // It has left, or was put out, while it was asked for.
+            None => {
+                self.reject(now, key, correlation, Kind::JoinRoom, Reject::NotMember, fx);
+                self.answered(now, key, fx);
+                return;
+            }
+            // A group's: what was said since the store looked must not be missed, so its head is asked for once more.
+            Some(true) => {
+                self.ask_to_enter(now, key, correlation, (room, true), fx);
+                return;
+            }
+            Some(false) => {}
+        }
         self.send(now, key, correlation, Event::Joined(Joined { room, head }), fx);
         self.answered(now, key, fx);
     }
@@ -129,7 +156,7 @@ impl Shard {
     ) {
         self.end_round(now, fx);
         let Some(conn) = self.conns.get_mut(key) else { return };
-        if !self.rooms.is_member(conn, room) {
+        if !self.rooms.has(conn, room) {
             self.reject(now, key, correlation, Kind::LeaveRoom, Reject::NotMember, fx);
             return;
         }

@@ -9,7 +9,7 @@ use wire::{ClientMessageId, ConversationId, Kind, RoomId, Seq, UserId};
 
 use crate::conn::{ConnKey, ConnRef, NONE};
 use crate::frame_pool::FrameId;
-use crate::limits::{STORE_APPENDS_MAX, STORE_BYTES_MAX, STORE_READS_MAX};
+use crate::limits::{STORE_APPENDS_MAX, STORE_BYTES_MAX, STORE_CHANGES_MAX, STORE_READS_MAX};
 use crate::members::EnterAsker;
 use crate::store::Ticket;
 use crate::time::Instant;
@@ -85,6 +85,10 @@ struct Slot {
     pending: Option<Pending>,
 }
 
+const fn is_change(pending: &Pending) -> bool {
+    matches!(pending, Pending::Serve { kind, .. } if kind.is_change())
+}
+
 /// All requests without an answer.
 #[derive(Debug)]
 pub(crate) struct Desk {
@@ -93,6 +97,8 @@ pub(crate) struct Desk {
     appends: u32,
     append_bytes: u64,
     reads: u32,
+    /// Services that change something: they wait for the disk as appends do, and must not use up what reads may.
+    changes: u32,
     /// When the store last answered an append, or when it was given one while it had none.
     progress: Instant,
     /// The same for reads, which are served beside the appends.
@@ -107,6 +113,7 @@ impl Desk {
             appends: 0,
             append_bytes: 0,
             reads: 0,
+            changes: 0,
             progress: Instant(0),
             read_progress: Instant(0),
         }
@@ -117,12 +124,12 @@ impl Desk {
     }
 
     pub(crate) const fn is_idle(&self) -> bool {
-        self.appends == 0 && self.reads == 0
+        self.appends == 0 && self.reads == 0 && self.changes == 0
     }
 
     /// Whether the store has owed an answer for too long.
     pub(crate) fn is_stalled(&self, now: Instant, patience: Duration) -> bool {
-        (self.appends > 0 && now.since(self.progress) > patience)
+        (self.appends + self.changes > 0 && now.since(self.progress) > patience)
             || (self.reads > 0 && now.since(self.read_progress) > patience)
     }
 
@@ -152,13 +159,23 @@ impl Desk {
         self.reads < STORE_READS_MAX
     }
 
+    /// Whether there is credit for one more service that changes something.
+    pub(crate) const fn takes_change(&self) -> bool {
+        self.changes < STORE_CHANGES_MAX
+    }
+
     pub(crate) fn open(&mut self, now: Instant, pending: Pending) -> Ticket {
         if let Pending::Append(append) = &pending {
-            if self.appends == 0 {
+            if self.appends + self.changes == 0 {
                 self.progress = now;
             }
             self.appends += 1;
             self.append_bytes += u64::from(append.bytes);
+        } else if is_change(&pending) {
+            if self.appends + self.changes == 0 {
+                self.progress = now;
+            }
+            self.changes += 1;
         } else {
             if self.reads == 0 {
                 self.read_progress = now;
@@ -191,6 +208,9 @@ impl Desk {
             self.progress = now;
             self.appends -= 1;
             self.append_bytes -= u64::from(append.bytes);
+        } else if is_change(&pending) {
+            self.progress = now;
+            self.changes -= 1;
         } else {
             self.read_progress = now;
             self.reads -= 1;

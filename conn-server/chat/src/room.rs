@@ -15,6 +15,8 @@ struct Membership {
     room: u32,
     conn: u32,
     position: u32,
+    /// Whether the connection may hear and speak: at once in an open room, in a group when the store has said so.
+    is_granted: bool,
     /// The connection's next membership, or the next free one.
     next: u32,
 }
@@ -101,8 +103,22 @@ impl Rooms {
         }
     }
 
+    /// Whether a connection may hear and speak in a room.
     pub(crate) fn is_member(&self, conn: &Conn, id: RoomId) -> bool {
+        let membership = self.membership(conn, id).and_then(|at| self.memberships.get(at as usize));
+        membership.is_some_and(|membership| membership.is_granted)
+    }
+
+    /// Whether a connection has a membership, granted or not.
+    pub(crate) fn has(&self, conn: &Conn, id: RoomId) -> bool {
         self.membership(conn, id).is_some()
+    }
+
+    /// Grants a membership: whether that is new. `None` if there is none any more.
+    pub(crate) fn grant(&mut self, conn: &Conn, id: RoomId) -> Option<bool> {
+        let at = self.membership(conn, id)?;
+        let membership = self.memberships.get_mut(at as usize)?;
+        Some(!core::mem::replace(&mut membership.is_granted, true))
     }
 
     fn membership(&self, conn: &Conn, id: RoomId) -> Option<u32> {
@@ -119,13 +135,14 @@ impl Rooms {
 
     /// Makes a connection a member.
     pub(crate) fn join(&mut self, conn: &mut Conn, conn_index: u32, id: RoomId) -> Join {
-        if self.membership(conn, id).is_some() {
+        if self.has(conn, id) {
             return Join::Member;
         }
         let Some(room) = self.room(id) else { return Join::Full };
         let Some(place) = self.rooms.get_mut(room as usize) else { return Join::Full };
         let position = u32::try_from(place.members.len()).unwrap_or(NONE);
-        let membership = Membership { room, conn: conn_index, position, next: conn.membership };
+        let (is_granted, next) = (!id.is_group(), conn.membership);
+        let membership = Membership { room, conn: conn_index, position, is_granted, next };
         let at = if self.free == NONE {
             self.memberships.push(membership);
             u32::try_from(self.memberships.len() - 1).unwrap_or(NONE)
@@ -215,6 +232,7 @@ impl Rooms {
             members
                 .iter()
                 .filter_map(|at| self.memberships.get(*at as usize))
+                .filter(|membership| membership.is_granted)
                 .map(|membership| membership.conn),
         );
     }

@@ -13,7 +13,7 @@ use crate::config::Durability;
 use crate::conn::{ConnKey, ConnRef};
 use crate::effects::Effects;
 use crate::limits::PACK_BYTES_MAX;
-use crate::mail::{Mail, Refusal};
+use crate::mail::{COMMAND, DELIVERY, Mail, Refusal};
 use crate::pending::Pending;
 use crate::shard::Shard;
 use crate::store::{Hearer, Serve, Served, StoreRequest};
@@ -36,7 +36,9 @@ impl Shard {
             return;
         }
         let is_stalled = self.desk.is_stalled(now.mono, self.config.store_stall);
-        if !self.desk.takes_read() || (kind.is_change() && is_stalled) {
+        let takes =
+            if kind.is_change() { self.desk.takes_change() } else { self.desk.takes_read() };
+        if !takes || (kind.is_change() && is_stalled) {
             self.counters.store_credit_hits += 1;
             self.reject(now, key, correlation, kind, Reject::Busy, fx);
             return;
@@ -100,6 +102,9 @@ impl Shard {
         let home = home_of_user(to, self.config.shards);
         if home == self.config.shard {
             self.on_tell(now, to, frame, fx);
+        } else if self.outbox.is_full(home, DELIVERY) {
+            // A shard that stands still: news are hints, and what they are about is in the store.
+            self.counters.dropped_frames += 1;
         } else {
             self.outbox.post(home, &Mail::Tell { to, frame }, &mut self.counters, fx);
         }
@@ -129,6 +134,8 @@ impl Shard {
         let home = home_of_room(room, self.config.shards);
         if home == self.config.shard {
             self.on_tell_room(now, room, frame, fx);
+        } else if self.outbox.is_full(home, COMMAND) {
+            self.counters.dropped_frames += 1;
         } else {
             self.outbox.post(home, &Mail::TellRoom { room, frame }, &mut self.counters, fx);
         }
@@ -138,6 +145,10 @@ impl Shard {
     pub(crate) fn on_tell_room(&mut self, now: Now, room: RoomId, frame: &[u8], fx: &mut Effects) {
         self.on_room_told(now, room, frame, fx);
         for shard in self.rooms.interested(room) {
+            if self.outbox.is_reserve_used(*shard) {
+                self.counters.dropped_frames += 1;
+                continue;
+            }
             let mail = Mail::RoomTold { room, frame };
             self.outbox.post(*shard, &mail, &mut self.counters, fx);
         }

@@ -181,6 +181,34 @@ fn a_stranger_does_not_enter_a_group() {
 }
 
 #[test]
+fn a_stranger_who_does_not_wait_for_the_answer_hears_and_says_nothing() {
+    for durability in [Durability::Commit, Durability::Relaxed] {
+        for at in [0, 1] {
+            let mut world = World::with(2, durability);
+            let member = world.login(1, 0);
+            world.peer(member).join(GROUP.0);
+            world.run();
+            world.peer(member).say(GROUP.0, 1, "between us");
+            world.run();
+            world.peer(member).news();
+            let eve = world.login(5, at);
+            world.store.strangers = vec![UserId(5)];
+            world.peer(eve).join(GROUP.0);
+            world.peer(eve).pull(ConversationId::room(GROUP), 0, 256);
+            world.peer(eve).say(GROUP.0, 1, "hi");
+            world.step();
+            world.peer(member).say(GROUP.0, 2, "still between us");
+            world.run();
+            let news = world.peer(eve).news();
+            let refused = |seen: &Seen| matches!(seen, Seen::Rejected { .. });
+            assert_eq!(news.iter().filter(|seen| refused(seen)).count(), 3, "{news:?}");
+            assert_eq!(news.len(), 3, "{news:?}");
+            assert!(world.peer(member).texts().is_empty());
+        }
+    }
+}
+
+#[test]
 fn who_asks_much_waits_and_loses_nothing() {
     let mut world = World::small();
     let link = world.login(1, 0);

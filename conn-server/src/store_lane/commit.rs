@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat::{StoreBatch, StoreFault, StoreOutcome, Stored};
+use chat::{StoreBatch, StoreFault, StoreOutcome, StoreRequest, Stored};
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use store::{Appended, Ask, Record, RecordFault, Served};
 
@@ -247,7 +247,7 @@ impl Committer {
         if job.appends().any(|append| append.seq.is_some()) {
             let count = job.appends().count() as u64;
             self.monitor.count(|stats| stats.kept += count);
-            self.group.push(job);
+            self.group.push(self.without_changes(job));
         } else {
             answer_busy(&self.lane, job, &self.monitor);
         }
@@ -269,6 +269,22 @@ impl Committer {
             }
             Err(error) => self.fails(&error),
         }
+    }
+
+    /// Changes of a job that is kept are answered now: nobody has seen them, and one that can never be made must not keep
+    /// what was shown from the disk.
+    fn without_changes(&self, mut job: Job) -> Job {
+        let gone: Vec<StoreOutcome> = job
+            .changes()
+            .map(|serve| StoreOutcome { ticket: serve.ticket, result: Err(StoreFault::Busy) })
+            .collect();
+        if !gone.is_empty() {
+            let is_kept =
+                |request: &StoreRequest| !matches!(request, StoreRequest::Serve(s) if s.is_write);
+            job.mail.batch.requests.retain(is_kept);
+            self.lane.answer(job.mail.shard, gone, StoreBatch::default());
+        }
+        job
     }
 
     fn probe(&mut self) {

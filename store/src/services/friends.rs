@@ -1,5 +1,7 @@
 //! Friends: requests, answers to them, and who is whose.
 
+use std::hash::{BuildHasher, RandomState};
+
 use wire::{
     Befriended, ClientMessageId, ConfirmFriend, ConversationId, DeclineFriend, Done, Friend,
     FriendRequested, FriendRequests, Friends, MessageId, Reject, RemoveFriend, RequestFriend, Text,
@@ -195,10 +197,10 @@ fn greet<'a, L: Ledger>(
     Ok(Text { conversation, seq, message_id, from, unix_ms: ask.unix_ms, body })
 }
 
-/// The number that a greeting has as if its sender's client had chosen it: its id with the highest bit, which clients
-/// hardly reach by counting.
-const fn greeting_number(id: MessageId) -> ClientMessageId {
-    ClientMessageId(1 << 63 | id.0)
+/// The number that a greeting has as if its sender's client had chosen it: drawn, so that nobody can have used it before and
+/// make the greeting a conflict.
+fn greeting_number(id: MessageId) -> ClientMessageId {
+    ClientMessageId(1 << 63 | RandomState::new().hash_one(id.0))
 }
 
 fn befriended<'a>(

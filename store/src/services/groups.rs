@@ -180,8 +180,11 @@ pub(super) fn remove<L: Ledger>(
         ensure(own != Role::Creator || is_last, Reject::Forbidden)?;
     } else {
         ensure(own >= Role::Admin, Reject::Forbidden)?;
-        let other = role_of(ledger, remove.group, remove.user)?;
-        let other = other.ok_or(Stop::Refused(Reject::NotFound))?;
+        let Some(other) = role_of(ledger, remove.group, remove.user)? else {
+            // It may be a second attempt after one whose answer was lost: the sessions must leave the room all the same.
+            answer.evict(remove.group, remove.user);
+            return Ok(done());
+        };
         ensure(own > other, Reject::Forbidden)?;
     }
     ledger.execute(

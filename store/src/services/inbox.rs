@@ -121,10 +121,11 @@ pub(super) fn mark_read<L: Ledger>(
         return Ok(done());
     }
     let written = ledger.execute(
-        "UPDATE read_cursors SET seq = ? WHERE conversation_1 = ? AND conversation_2 = ? AND user_id = ?",
-        &[Value::Int(seq_number), key[0], key[1], key[2]],
+        "UPDATE read_cursors SET seq = ? WHERE conversation_1 = ? AND conversation_2 = ? AND user_id = ? AND seq < ?",
+        &[Value::Int(seq_number), key[0], key[1], key[2], Value::Int(seq_number)],
     )?;
-    if written == 0 {
+    // Another node may have gone further meanwhile: a cursor never goes back.
+    if written == 0 && before == Seq(0) {
         ledger.execute(
             "INSERT INTO read_cursors (conversation_1, conversation_2, user_id, seq) VALUES (?, ?, ?, ?)",
             &[key[0], key[1], key[2], Value::Int(seq_number)],

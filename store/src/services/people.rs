@@ -7,7 +7,7 @@ use wire::{
 
 use super::answer::{Answer, Pager};
 use super::{Ask, Fields, Ledger, Reads, Step, Stop, Value, done, ensure, friends, groups, number};
-use crate::limits::{ME_ITEMS_MAX, NICKNAME_CHARS_MAX};
+use crate::limits::{ME_ITEMS_MAX, NICKNAME_CHARS_MAX, SEX_MAX};
 
 /// A profile as the store has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,6 +113,8 @@ pub(super) fn set_profile<L: Ledger>(
 ) -> Step<Done, L> {
     ensure(is_name(set.nickname), Reject::Invalid)?;
     ensure(is_printable(set.avatar), Reject::Invalid)?;
+    // As much as every backend's smallest number holds.
+    ensure(set.sex <= SEX_MAX, Reject::Invalid)?;
     let is_there = ledger.set_profile(number(ask.user)?, set)?;
     ensure(is_there, Reject::NotFound)?;
     Ok(done())
@@ -151,7 +153,9 @@ pub(super) fn find_users<L: Reads>(
     answer: &mut Answer,
 ) -> Step<Done, L> {
     if find.is_exact != 0 {
-        let found = rows(ledger, EXACT, &[Value::Text(find.username)], |_| ())?;
+        let mut found = rows(ledger, EXACT, &[Value::Text(find.username)], |_| ())?;
+        // Some databases see no difference where there is an accent or a space behind.
+        found.retain(|(person, ())| person.username.eq_ignore_ascii_case(find.username));
         ensure(!found.is_empty(), Reject::NotFound)?;
         for (person, ()) in &found {
             answer.reply(person.profile());

@@ -84,7 +84,6 @@ fn roles_decide(on: Kind) {
         (admin, add(group, stranger, Creator), Reject::Invalid),
         (admin, remove(group, admin_2), Reject::Forbidden),
         (admin, remove(group, creator), Reject::Forbidden),
-        (admin, remove(group, stranger), Reject::NotFound),
         (admin, set(group, user, Admin), Reject::Forbidden),
         (admin, set(group, admin, Creator), Reject::Forbidden),
         (creator, add(group, stranger, Creator), Reject::Invalid),
