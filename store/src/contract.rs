@@ -47,20 +47,20 @@ pub trait MessageWriter: Debug + Send {
     /// block was or will be given to anybody else.
     ///
     /// # Errors
-    /// As [`Error`](crate::Error) says; `Refused` after some million leases.
+    /// As [`Error`] says; `Refused` after some million leases.
     fn lease_id_blocks(&mut self, shards: u16) -> Result<Vec<u64>>;
 
     /// Finds out whether the store takes writes: writes some bytes, removes them, and commits that.
     ///
     /// # Errors
-    /// As [`Error`](crate::Error) says: what an append would have met.
+    /// As [`Error`] says: what an append would have met.
     fn probe(&mut self) -> Result<()>;
 
     /// Removes some of what retention does not keep, in a commit of its own: for when nobody writes. Gives whether there is
     /// more. A backend that keeps everything has nothing to do.
     ///
     /// # Errors
-    /// As [`Error`](crate::Error) says.
+    /// As [`Error`] says.
     fn trim(&mut self, _now_ms: u64) -> Result<bool> {
         Ok(false)
     }
@@ -77,26 +77,26 @@ pub trait MessageReader: Debug + Send {
     /// that nobody knows is an empty one.
     ///
     /// # Errors
-    /// As [`Error`](crate::Error) says.
+    /// As [`Error`] says.
     fn pull(&mut self, conversation: ConversationId, after: Seq, limit: u16) -> Result<Page>;
 
     /// The last `seq` of a conversation; zero if it has none.
     ///
     /// # Errors
-    /// As [`Error`](crate::Error) says.
+    /// As [`Error`] says.
     fn head(&mut self, conversation: ConversationId) -> Result<Seq>;
 
     /// The last `seq` of a conversation for somebody who wishes to enter it: `None` if that is a group of others.
     ///
     /// # Errors
-    /// As [`Error`](crate::Error) says.
+    /// As [`Error`] says.
     fn head_for(&mut self, conversation: ConversationId, user: UserId) -> Result<Option<Seq>>;
 
     /// A user's private conversations beyond `after` (the zero pair for the first page), by `(first, second)`, at most
     /// `limit`.
     ///
     /// # Errors
-    /// As [`Error`](crate::Error) says.
+    /// As [`Error`] says.
     fn conversations(
         &mut self,
         user: UserId,
@@ -107,7 +107,7 @@ pub trait MessageReader: Debug + Send {
     /// Serves a question that changes nothing.
     ///
     /// # Errors
-    /// As [`Error`](crate::Error) says.
+    /// As [`Error`] says.
     fn serve(&mut self, ask: &Ask<'_>) -> Result<Served>;
 }
 

@@ -7,7 +7,7 @@
 //! The messages are copied first, the accounts after them, each as of the moment when its copy begins: so everything that
 //! was acknowledged before is there, and whoever is named in a message has an account. What came later is lost with a
 //! restore, and what the store gives numbers to goes on from the backup: a `seq`, a user's or a group's number may be given
-//! again. Ids of messages are not: a restored file draws where its blocks of ids begin (see [`restore`]).
+//! again. Ids of messages are not: a restored file draws where its blocks of ids begin (see [`restore()`]).
 
 mod copy;
 mod manifest;
