@@ -109,20 +109,12 @@ pub struct BadUrl {
     example: String,
 }
 
-/// A connection to a gRPC server, opened when it is needed and kept alive. Must be called within a tokio runtime.
+/// A connection to a gRPC server, opened when it is needed and kept alive; inside TLS if there are authorities to trust.
+/// Must be called within a tokio runtime.
 ///
 /// # Errors
 /// See [`BadUrl`].
-pub fn channel(url: &str, connect_timeout: Duration) -> Result<Channel, BadUrl> {
-    channel_trusting(url, &Trust::default(), connect_timeout)
-}
-
-/// The same, inside TLS if there are authorities to trust.
-fn channel_trusting(
-    url: &str,
-    trust: &Trust,
-    connect_timeout: Duration,
-) -> Result<Channel, BadUrl> {
+pub fn channel(url: &str, trust: &Trust, connect_timeout: Duration) -> Result<Channel, BadUrl> {
     let bad = |reason: &str, example: &str| BadUrl {
         url: url.to_owned(),
         reason: reason.to_owned(),
@@ -196,7 +188,7 @@ impl Client {
     /// # Errors
     /// See [`BadUrl`].
     pub fn trusting(url: &str, trust: &Trust, deadline: Duration) -> Result<Self, BadUrl> {
-        let channel = channel_trusting(url, trust, deadline)?;
+        let channel = channel(url, trust, deadline)?;
         let breaker = Arc::new(Mutex::new(Breaker::default()));
         Ok(Self { grpc: BalancerClient::new(channel), deadline, breaker })
     }

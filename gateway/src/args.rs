@@ -93,7 +93,8 @@ pub struct Args {
     #[command(flatten)]
     pub mail: MailArgs,
 
-    /// A verification server of its own, which sends codes and compares them instead of this gateway
+    /// A verification server of its own, which sends codes and compares them instead of this gateway. It is called inside
+    /// TLS if its address begins with https://: then what is said for the balancer counts for it too
     #[arg(
         long,
         value_name = "http://HOST:PORT",

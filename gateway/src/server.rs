@@ -63,7 +63,7 @@ impl Bound {
             .context("--balancer")?;
         let shared = Arc::new(Shared::in_memory());
         let verifier = match &args.verify {
-            Some(url) => Verifier::There(Remote::new(url).context("--verify")?),
+            Some(url) => Verifier::There(Remote::new(url, &args.trust).context("--verify")?),
             None => {
                 let mailer = Mailer::new(&args.mail, args.development, args.insecure)?;
                 let desk = Desk::new(Arc::clone(&shared), mailer, args.development)?;

@@ -1,7 +1,7 @@
 //! The gateway's configuration: what is printed can be read back, and an operator's command is not in its way.
 
 use balancer::config::Source;
-use gateway::Cli;
+use gateway::{Cli, VerifyArgs};
 
 #[test]
 fn what_is_printed_can_be_read_back() {
@@ -38,4 +38,17 @@ fn an_operators_command_reads_no_file() {
     let words = ["gateway", "provision", "--data", "d", "--count", "5", "--password", "p"];
     let cli = Source::<Cli>::new(words).read().unwrap();
     assert!(cli.command.is_some());
+}
+
+#[test]
+fn the_verification_server_is_configured_in_the_same_ways() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("verify.toml");
+    let words = ["verify-server", "--smtp", "mail.example.org:587", "--mail-from", "a@example.org"];
+    let first = Source::<VerifyArgs>::new(words);
+    let page = first.page().unwrap();
+    std::fs::write(&path, &page).unwrap();
+    let again = Source::<VerifyArgs>::new(["verify-server", "--config", path.to_str().unwrap()]);
+    assert_eq!(again.page().unwrap(), page);
+    assert_eq!(again.read().unwrap().mail.smtp.as_deref(), Some("mail.example.org:587"));
 }

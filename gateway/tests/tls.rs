@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use authority::Authority;
 use clap::Parser;
-use gateway::{Bound, Cli};
-use http_body_util::{BodyExt, Empty};
+use gateway::{Bound, Cli, VerifyArgs, VerifyBound};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
@@ -88,4 +88,58 @@ async fn with_tls_others_may_reach_it() {
     let data = tempfile::tempdir().unwrap();
     assert!(bind(&data, "0.0.0.0:0", &[]).unwrap_err().to_string().contains("--insecure"));
     bind(&data, "0.0.0.0:0", &Authority::new().options()).unwrap();
+}
+
+#[tokio::test]
+async fn a_verification_server_is_asked_inside_tls() {
+    let (authority, data) = (Authority::new(), tempfile::tempdir().unwrap());
+    let words = ["verify-server", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let words = words.into_iter().chain(["--development"]).map(str::to_owned);
+    let server =
+        VerifyBound::new(&VerifyArgs::parse_from(words.chain(authority.options()))).unwrap();
+    let url = format!("https://localhost:{}", server.grpc_address().unwrap().port());
+    let (stop_server, stopped) = oneshot::channel::<()>();
+    let server_run = tokio::spawn(server.serve(async {
+        let _ = stopped.await;
+    }));
+    let ca = authority.ca();
+    let words = ["gateway", "--listen", "127.0.0.1:0", "--balancer", "https://localhost:1"];
+    let words = words.into_iter().chain(["--data", data.path().to_str().unwrap()]);
+    let words = words.chain(["--verify", &url, "--tls-ca", ca.to_str().unwrap()]);
+    let bound = Bound::new(&Cli::parse_from(words).serve.unwrap()).unwrap();
+    let address = bound.address().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = tokio::spawn(bound.serve(async {
+        let _ = stopped.await;
+    }));
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, conn) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(conn);
+    let request = hyper::Request::post("/get_verification").header("host", "localhost");
+    let asked = Bytes::from_static(b"{\"email\":\"carol@example.org\"}");
+    let answer = sender.send_request(request.body(Full::new(asked)).unwrap()).await.unwrap();
+    let answer = answer.into_body().collect().await.unwrap().to_bytes();
+    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!((&answer["error"], answer["code"].is_string()), (&0.into(), true), "{answer}");
+    drop((stop, sender));
+    served.await.unwrap().unwrap();
+    drop(stop_server);
+    server_run.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn others_reach_a_verification_server_only_if_it_is_said_who_may_call() {
+    let authority = Authority::new();
+    let bind = |more: &[String]| {
+        let words = ["verify-server", "--listen", "0.0.0.0:0", "--admin", "127.0.0.1:0"];
+        let words = words.into_iter().map(str::to_owned);
+        VerifyBound::new(&VerifyArgs::parse_from(words.chain(more.iter().cloned())))
+    };
+    let refused = |more: &[String]| format!("{:#}", bind(more).unwrap_err());
+    assert!(refused(&[]).contains("--insecure"));
+    assert!(refused(&authority.options()).contains("--tls-client-ca"));
+    let mut options = authority.options().to_vec();
+    options.extend(["--tls-client-ca".to_owned(), authority.ca().to_str().unwrap().to_owned()]);
+    bind(&options).unwrap();
 }

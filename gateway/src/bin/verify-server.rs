@@ -2,11 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    balancer::launch::end(gateway::run_verify(gateway::VerifyArgs::parse()))
+    balancer::launch::end(gateway::run_verify(balancer::config::load::<gateway::VerifyArgs>()))
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use balancer::client::{BadUrl, Breaker, channel};
+use balancer::tls::Trust;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
@@ -26,12 +27,16 @@ pub(crate) struct Remote {
 struct NoAnswer;
 
 impl Remote {
-    /// Names the server (`http://HOST:PORT`). Opens nothing yet. Must be called within a tokio runtime.
+    /// Names the server: `http://HOST:PORT`, or `https://HOST:PORT` for one that this gateway finds out to be the right one by
+    /// whom it trusts. Opens nothing yet. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// See [`BadUrl`].
-    pub(crate) fn new(url: &str) -> Result<Self, BadUrl> {
-        let grpc = CodesClient::new(channel(url, VERIFY_CONNECT_TIMEOUT)?);
+    pub(crate) fn new(url: &str, trust: &Trust) -> Result<Self, BadUrl> {
+        // The balancer may speak TLS and this server not: it can be on this machine.
+        let nobody = Trust::default();
+        let trust = if url.starts_with("https://") { trust } else { &nobody };
+        let grpc = CodesClient::new(channel(url, trust, VERIFY_CONNECT_TIMEOUT)?);
         Ok(Self { grpc, breaker: Arc::default() })
     }
 

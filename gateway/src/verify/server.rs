@@ -1,11 +1,14 @@
 //! A verification server of its own: arguments, ports, start and end.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use axum::Router;
 use axum::routing::get;
+use balancer::config::Configured;
+use balancer::tls::{Acceptor, Inside};
 use balancer::{admin, http, launch};
 use prometheus_client::registry::Registry as Page;
 use tokio::net::TcpListener;
@@ -27,11 +30,23 @@ pub struct Args {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:5911")]
     pub admin: SocketAddr,
 
+    /// The certificate that gateways are shown, and those that it was signed with (PEM): TLS. Read again at SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// The authorities that sign the certificates of gateways (PEM): nobody else is served. Whoever may call can use codes up
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
+
     /// How codes reach people.
     #[command(flatten)]
     pub mail: MailArgs,
 
-    /// Listen on addresses that others can reach although nothing is encrypted
+    /// Listen on addresses that others can reach although nothing is encrypted, or although anybody may call
     #[arg(long)]
     pub insecure: bool,
 
@@ -44,6 +59,7 @@ pub struct Args {
 #[derive(Debug)]
 pub struct Bound {
     grpc: TcpListener,
+    tls: Option<Acceptor>,
     admin: TcpListener,
     desk: Arc<Desk>,
     page: Page,
@@ -55,7 +71,16 @@ impl Bound {
     /// # Errors
     /// Whatever of it fails, and what to do about it.
     pub fn new(args: &Args) -> anyhow::Result<Self> {
-        launch::check_exposure(args.listen, args.insecure)?;
+        let (certificate, key) = (args.tls_cert.as_ref(), args.tls_key.as_ref());
+        let clients = args.tls_client_ca.as_ref();
+        let tls = Acceptor::load(certificate, key, clients, Inside::Grpc)?;
+        ensure!(
+            args.listen.ip().is_loopback() || tls.is_none() || clients.is_some() || args.insecure,
+            "{} can be reached from other machines, and whoever calls can use codes up: say with --tls-client-ca who may, \
+             or --insecure if the network is trusted",
+            args.listen
+        );
+        launch::check_exposure(args.listen, args.insecure || tls.is_some())?;
         launch::check_exposure(args.admin, args.insecure)?;
         let shared = Arc::new(Shared::in_memory());
         let mailer = Mailer::new(&args.mail, args.development, args.insecure)?;
@@ -63,10 +88,13 @@ impl Bound {
         let mut page = Page::with_prefix("ringline_verify");
         shared.register(&mut page);
         desk.register(&mut page);
+        if let Some(tls) = &tls {
+            tls.handshakes().register(&mut page);
+        }
         let open =
             |address| http::listen(address).with_context(|| format!("cannot listen on {address}"));
         let (grpc, admin) = (open(args.listen)?, open(args.admin)?);
-        Ok(Self { grpc, admin, desk: Arc::new(desk), page })
+        Ok(Self { grpc, tls, admin, desk: Arc::new(desk), page })
     }
 
     /// Where gateways call.
@@ -85,12 +113,18 @@ impl Bound {
         Ok(self.admin.local_addr()?)
     }
 
+    /// The certificate that gateways are shown, which can be read again; `None` without TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<Acceptor> {
+        self.tls.clone()
+    }
+
     /// Serves until `shutdown` ends, then answers what was asked before, hands mails over and returns.
     ///
     /// # Errors
     /// The gRPC server failed.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { grpc, admin, desk, page } = self;
+        let Self { grpc, tls, admin, desk, page } = self;
         let page = Arc::new(page);
         let router = Router::new()
             .route("/healthz", get(async || "ok\n"))
@@ -99,7 +133,7 @@ impl Bound {
         let admin = tokio::spawn(http::serve(admin, router, http::Bounds::ADMIN, async move {
             let _ = stopped.changed().await; // An error says the same: the sender is gone.
         }));
-        let served = front(Arc::clone(&desk)).await?.serve(grpc, None, shutdown).await;
+        let served = front(Arc::clone(&desk)).await?.serve(grpc, tls, shutdown).await;
         desk.drain().await;
         drop(stop);
         admin.await?;
@@ -111,7 +145,9 @@ impl Bound {
 ///
 /// # Errors
 /// It could not start, or its server failed.
-pub fn run(args: Args) -> anyhow::Result<()> {
+pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
+    // None of its limits is an option: what can change is its certificate.
+    let (args, mut reloader) = config.into().into_parts(&[]);
     launch::begin(c"rl-verify");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -122,6 +158,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             "grpc": bound.grpc_address()?.to_string(),
             "admin": bound.admin_address()?.to_string(),
         }))?;
+        let tls = bound.tls();
+        launch::on_hangup(move || {
+            reloader.reload(|_| Ok(()));
+            launch::reload_certificate(tls.as_ref());
+        })?;
         tracing::info!(?args, "serving");
         bound.serve(signals.shutdown()).await
     })
