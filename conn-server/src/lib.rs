@@ -13,6 +13,7 @@ mod config;
 mod control;
 pub mod driver;
 mod front;
+mod handle;
 mod heap;
 mod host;
 mod lane;

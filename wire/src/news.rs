@@ -226,6 +226,26 @@ macro_rules! news {
                 })
             }
 
+            /// Appends the whole frame to `out`; `false`, with `out` unchanged, if a text is longer than a frame can carry.
+            #[must_use]
+            pub fn append_to(&self, correlation: u64, out: &mut alloc::vec::Vec<u8>) -> bool {
+                crate::payload::append_to(self, correlation, out)
+            }
+
+            /// Writes the payload into `out`, and gives it as what a [`crate::Message`] carries. `None` if a text is longer than
+            /// a frame can carry.
+            #[must_use]
+            pub fn encode<'o>(&self, out: &'o mut alloc::vec::Vec<u8>) -> Option<NewsFrame<'o>> {
+                let payload = crate::payload::encode(self, out)?;
+                Some(NewsFrame { kind: self.kind(), payload })
+            }
+        }
+
+        impl crate::payload::Whole for News<'_> {
+            fn kind(&self) -> Kind {
+                News::kind(self)
+            }
+
             fn payload_len(&self) -> usize {
                 let body = match self {
                     $(Self::$variant(payload) => crate::encode::Payload::tail(payload)),+
@@ -237,25 +257,6 @@ macro_rules! news {
                 match self {
                     $(Self::$variant(payload) => crate::encode::write(payload, out)),+
                 }
-            }
-
-            /// Appends the whole frame to `out`; `false`, with `out` unchanged, if a text is longer than a frame can carry.
-            #[must_use]
-            pub fn append_to(&self, correlation: u64, out: &mut alloc::vec::Vec<u8>) -> bool {
-                let mut payload = alloc::vec![0; self.payload_len()];
-                self.write_payload(&mut payload).is_some()
-                    && crate::payload::append_frame(self.kind(), correlation, &payload, out)
-            }
-
-            /// Writes the payload into `out`, and gives it as what a [`crate::Message`] carries. `None` if a text is longer than
-            /// a frame can carry.
-            #[must_use]
-            pub fn encode<'o>(&self, out: &'o mut alloc::vec::Vec<u8>) -> Option<NewsFrame<'o>> {
-                out.clear();
-                out.resize(self.payload_len(), 0);
-                let len = self.write_payload(out)?;
-                let payload = out.get(..len).filter(|_| len <= crate::limits::PAYLOAD_BYTES_MAX)?;
-                Some(NewsFrame { kind: self.kind(), payload })
             }
         }
 

@@ -111,18 +111,30 @@ pub(crate) const fn pair(
     if conversation.is_valid() { Ok(conversation) } else { Err(FrameError::Id) }
 }
 
+/// What is encoded by itself and carried whole.
+pub(crate) trait Whole {
+    /// The kind of frame that carries it.
+    fn kind(&self) -> Kind;
+    /// Bytes of its payload.
+    fn payload_len(&self) -> usize;
+    /// Writes its payload; `None` if it does not fit.
+    fn write_payload(&self, out: &mut [u8]) -> Option<usize>;
+}
+
+/// Writes a payload into `out`, whose earlier content goes. `None` if it is longer than a frame can carry.
+pub(crate) fn encode<'o>(whole: &impl Whole, out: &'o mut Vec<u8>) -> Option<&'o [u8]> {
+    out.clear();
+    out.resize(whole.payload_len(), 0);
+    let len = whole.write_payload(out)?;
+    out.get(..len).filter(|_| len <= PAYLOAD_BYTES_MAX)
+}
+
 /// Appends a whole frame to `out`; `false`, with `out` unchanged, if its payload is too long.
-pub(crate) fn append_frame(
-    kind: Kind,
-    correlation: u64,
-    payload: &[u8],
-    out: &mut Vec<u8>,
-) -> bool {
+pub(crate) fn append_to(whole: &impl Whole, correlation: u64, out: &mut Vec<u8>) -> bool {
+    let mut payload = Vec::new();
+    let Some(payload) = encode(whole, &mut payload) else { return false };
     let Ok(payload_len) = u32::try_from(payload.len()) else { return false };
-    if payload.len() > PAYLOAD_BYTES_MAX {
-        return false;
-    }
-    out.extend_from_slice(&Header { kind, payload_len, correlation }.encode());
+    out.extend_from_slice(&Header { kind: whole.kind(), payload_len, correlation }.encode());
     out.extend_from_slice(payload);
     true
 }

@@ -41,9 +41,16 @@ impl RefusalLog {
     }
 }
 
-/// The questions of a job that change something, in order.
+/// The questions of a job that change something, in order: one for each of its changes, since their answers are told apart
+/// by their order.
+///
+/// # Panics
+/// On a frame that is no service: the core posts what it has parsed, so that is a bug of this process.
 pub(super) fn asks(job: &Job, revoke_window: Duration) -> impl Iterator<Item = Ask<'_>> {
-    job.changes().filter_map(move |serve| ask_of(serve, job.mail.batch.frame(serve), revoke_window))
+    job.changes().map(move |serve| {
+        let ask = ask_of(serve, job.mail.batch.frame(serve), revoke_window);
+        ask.expect("the core posts services that it has parsed")
+    })
 }
 
 /// One question. `None` for a frame that is no service, which the core never posts.
