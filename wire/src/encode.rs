@@ -32,6 +32,7 @@ pub(crate) const fn root_bytes<'a, T: Payload<'a>>() -> usize {
 
 /// The only checked access: validates the archive, then insists on the canonical form (body, root, nothing else), so
 /// that one message has one encoding.
+#[inline]
 pub(crate) fn read<'a, T>(payload: &'a [u8]) -> Result<T, FrameError>
 where
     T: Payload<'a>,
