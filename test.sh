@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-step() { printf '\n== %s\n' "$*"; }
+step() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS"; }
 
 as_root=$([ "$(id -u)" = 0 ] || echo sudo)
 # The store's tests start a database server of their own. The package has no service that would stay.

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use conn_server::sizing::ShardCount;
 
 use crate::engines::EngineName;
+use crate::local::outage::Outage;
 use crate::placement::Placement;
 use crate::slo::Slo;
 
@@ -17,6 +18,7 @@ Examples:
   loadgen local --preset rooms --io epoll        rooms of 100 on the epoll driver
   loadgen local --preset idle --connections 100000 --login direct --store memory
   loadgen local --closed 256 --connections 1000 --store memory --shards 1
+  loadgen local --store mysql --outage mysql:freeze@5s+2s          the database stands still for two seconds
   loadgen local --slo 'delivery.p99 < 5ms' --slo 'lost == 0'
   loadgen run --gateway http://10.0.0.5:8080 --node-admin 10.0.0.5:9100 --rate 20k/s
   loadgen run --target 10.0.0.5:9100 --token-key cluster.key
@@ -314,6 +316,11 @@ pub struct LocalArgs {
     /// Heartbeats per second that the node wants at most: with more sessions it tells longer intervals.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub heartbeat_budget: Option<u32>,
+    /// Have a server fail in the measured phase: `mysql:freeze@5s+2s`, `gateway:kill@5s+2s`, and so `balancer` and `node`.
+    /// `kill` starts it again when the outage ends, `freeze` stops it where it stands. May be repeated; the ledger says
+    /// whether anything acknowledged was lost.
+    #[arg(long, value_name = "SERVER:HOW@AT+FOR")]
+    pub outage: Vec<Outage>,
     /// End with status 5 when the measurement is INVALID.
     #[arg(long)]
     pub require_valid: bool,

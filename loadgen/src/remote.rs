@@ -73,6 +73,7 @@ pub fn run(args: &RunArgs, watch: Arc<Watch>, run_id: u64) -> Result<Vec<Exit>, 
         require_valid: !args.allow_invalid,
         watch,
         engine: args.load.engine.engine(),
+        disturbance: None,
     }
     .run()
 }
@@ -122,6 +123,7 @@ fn run_raw(args: &RunArgs, mut offer: Offer, watch: Arc<Watch>) -> Result<Vec<Ex
         require_valid: !args.allow_invalid,
         watch,
         engine: args.load.engine.engine(),
+        disturbance: None,
     }
     .run()
 }

@@ -5,7 +5,8 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 
@@ -52,6 +53,34 @@ pub struct Trial<'a> {
     pub watch: Arc<Watch>,
     /// Makes the connections and the load.
     pub engine: Engine,
+    /// What is done to the system meanwhile.
+    pub disturbance: Option<&'a mut dyn Disturbance>,
+}
+
+/// What is done to the system while it is measured.
+pub trait Disturbance {
+    /// Does what is due, so long after the start of the measured phase. Gives processes that belong to the run from now on.
+    ///
+    /// # Errors
+    /// The system cannot be brought to it, or not back: the run ends.
+    fn tick(&mut self, since: Duration) -> anyhow::Result<Vec<u32>>;
+
+    /// Brings the system back, whatever was still to come. What was done.
+    ///
+    /// # Errors
+    /// The system cannot be brought back.
+    fn end(&mut self, since: Duration) -> anyhow::Result<Vec<Disturbed>>;
+}
+
+/// Something that was done to the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disturbed {
+    /// What.
+    pub what: String,
+    /// When it began, after the start of the measured phase.
+    pub from: Duration,
+    /// When it was over.
+    pub until: Option<Duration>,
 }
 
 /// The two ends of the measured phase.
@@ -80,7 +109,8 @@ impl Trial<'_> {
         let mut durable =
             self.data.take().map(|data| DurableWatch::new(data, self.servers().to_vec()));
         let mut capacity = CapacityWatch::new(self.offer.plan.options.server_pid);
-        let (outcome, marks) = self.measure(&mut progress, durable.as_mut(), &mut capacity)?;
+        let (outcome, marks, disturbed) =
+            self.measure(&mut progress, durable.as_mut(), &mut capacity)?;
         let capacity = capacity.finish(outcome.interrupted);
         let capacity = CapacityFigures::new(&capacity, &outcome);
         progress.finish();
@@ -93,6 +123,7 @@ impl Trial<'_> {
             info,
             outcome,
             marks,
+            disturbed,
             durable,
             capacity,
         });
@@ -110,18 +141,19 @@ impl Trial<'_> {
         progress: &mut Progress,
         mut durable: Option<&mut DurableWatch>,
         capacity: &mut CapacityWatch,
-    ) -> Result<(Outcome, Marks), Refusal> {
+    ) -> Result<(Outcome, Marks, Vec<Disturbed>), Refusal> {
         let (plan, grants, watch) = (&self.offer.plan, &mut self.grants, &self.watch);
-        let (probe, processes) = (self.probe.as_ref(), &self.processes);
+        let (probe, processes) = (self.probe.as_ref(), &mut self.processes);
         let engine = self.engine;
         let mut marks = Marks::default();
+        let mut meanwhile = Meanwhile::new(self.disturbance.take());
         let outcome = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new()
                 .name("lg-engine".into())
                 .spawn_scoped(scope, || engine(plan, grants.as_mut(), watch))?;
             let mut phase = Phase::Start;
             while !thread.is_finished() {
-                let now = watch.wait(phase, TICK);
+                let now = watch.wait(phase, meanwhile.tick());
                 if now != phase {
                     let look = || Some((probe.map(Probe::snapshot), HostCounters::read(processes)));
                     if now == Phase::Measured {
@@ -135,7 +167,9 @@ impl Trial<'_> {
                     }
                     phase = now;
                     progress.enter(phase);
+                    meanwhile.enter(phase);
                 }
+                meanwhile.turn(processes, watch);
                 progress.tick(watch);
                 if phase == Phase::Done {
                     break;
@@ -145,11 +179,13 @@ impl Trial<'_> {
                 .join()
                 .unwrap_or_else(|_| Err(std::io::Error::other("the engine's thread panicked")))
         });
-        Ok((outcome.context("the engine could not run")?, marks))
+        let disturbed = meanwhile.end()?;
+        Ok((outcome.context("the engine could not run")?, marks, disturbed))
     }
 
     fn judge(&self, found: Found) -> Report {
-        let Found { started, environments, clock, info, outcome, marks, durable, capacity } = found;
+        let Found { started, environments, clock, info, outcome, marks, .. } = found;
+        let Found { disturbed, durable, capacity, .. } = found;
         let snapshot = |mark: &Option<(Option<Snapshot>, HostCounters)>| mark.as_ref()?.0.clone();
         let (start, end) = (snapshot(&marks.start), snapshot(&marks.end));
         let server = ServerFigures::over(info.as_ref(), start.as_ref(), end.as_ref(), &outcome);
@@ -176,6 +212,7 @@ impl Trial<'_> {
             server,
             durable,
             capacity: Some(capacity),
+            disturbed,
             environment_start,
             environment_end,
             interference,
@@ -206,6 +243,56 @@ impl Trial<'_> {
     }
 }
 
+/// How often it is looked for what is due to be done to the system.
+const DISTURB_TICK: Duration = Duration::from_millis(10);
+
+/// The disturbance of a run under way.
+struct Meanwhile<'a> {
+    disturbance: Option<&'a mut dyn Disturbance>,
+    measured: Option<Instant>,
+    failed: Option<anyhow::Error>,
+}
+
+impl<'a> Meanwhile<'a> {
+    fn new(disturbance: Option<&'a mut dyn Disturbance>) -> Self {
+        Self { disturbance, measured: None, failed: None }
+    }
+
+    fn tick(&self) -> Duration {
+        let is_due = self.disturbance.is_some() && self.measured.is_some();
+        if is_due { DISTURB_TICK } else { TICK }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        if phase == Phase::Measured {
+            self.measured = Some(Instant::now());
+        }
+    }
+
+    /// Does what is due. A system that cannot be brought back ends the run.
+    fn turn(&mut self, processes: &mut Vec<u32>, watch: &Watch) {
+        let (Some(disturbance), Some(measured), None) =
+            (&mut self.disturbance, self.measured, &self.failed)
+        else {
+            return;
+        };
+        match disturbance.tick(measured.elapsed()) {
+            // In front of this process, which is the last.
+            Ok(started) => drop(processes.splice(0..0, started)),
+            Err(error) => {
+                self.failed = Some(error);
+                watch.stop.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn end(self) -> anyhow::Result<Vec<Disturbed>> {
+        let since = self.measured.map_or(Duration::ZERO, |measured| measured.elapsed());
+        let ended = self.disturbance.map_or(Ok(Vec::new()), |disturbance| disturbance.end(since));
+        self.failed.map_or(ended, Err)
+    }
+}
+
 struct Found {
     started: SystemTime,
     environments: (Environment, Environment),
@@ -213,6 +300,7 @@ struct Found {
     info: Option<NodeInfo>,
     outcome: Outcome,
     marks: Marks,
+    disturbed: Vec<Disturbed>,
     durable: Option<DurableFigures>,
     capacity: CapacityFigures,
 }

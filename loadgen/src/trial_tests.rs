@@ -77,6 +77,7 @@ fn run(
         require_valid,
         watch: Arc::default(),
         engine,
+        disturbance: None,
     };
     trial.run().map(|found| Exit::strongest(&found))
 }

@@ -171,6 +171,18 @@ pub(crate) fn process_seconds(pid: u32) -> Result<f64, String> {
     Ok((stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64)
 }
 
+/// Seconds of processor time that these processes, and those of this one's children that have ended, used since they
+/// started: a server that is killed and started again in between does not look like somebody else's work.
+pub(super) fn processes_seconds(own: &[u32]) -> Result<f64, String> {
+    let is_there = |pid: &&u32| std::path::Path::new("/proc").join(pid.to_string()).exists();
+    let running: f64 =
+        own.iter().filter(is_there).map(|pid| process_seconds(*pid)).sum::<Result<_, _>>()?;
+    let this = procfs::process::Process::myself().and_then(|this| this.stat());
+    let this = this.map_err(|error| error.to_string())?;
+    let ended = (this.cutime + this.cstime) as f64 / procfs::ticks_per_second() as f64;
+    Ok(running + ended)
+}
+
 /// Bytes that a process had written to files since it started.
 pub(crate) fn process_written_bytes(pid: u32) -> Result<u64, String> {
     let process = procfs::process::Process::new(pid as i32);

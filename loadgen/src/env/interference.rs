@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use procfs::{Current, CurrentSI};
 use serde::Serialize;
 
-use super::host::{process_seconds, processor_seconds};
+use super::host::{processes_seconds, processor_seconds};
 use super::text;
 
 /// A counter, or why it could not be read.
@@ -63,7 +63,7 @@ impl HostCounters {
             steal_s,
             pressure_s: pressure_seconds(),
             throttled: throttled(),
-            own_s: own.iter().map(|pid| process_seconds(*pid)).sum(),
+            own_s: processes_seconds(own),
             softnet_drops: softnet_drops(),
             retransmits: retransmits(),
             listen_overflows: text("/proc/net/netstat")

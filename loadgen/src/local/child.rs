@@ -27,8 +27,8 @@ const TAIL_BYTES: u64 = 4_096;
 const READY_BYTES_MAX: u64 = 64 * 1024;
 
 /// What to start.
-#[derive(Debug)]
-pub(super) struct Spec<'a> {
+#[derive(Clone, Debug)]
+pub(super) struct Spec {
     /// The process's name, as a process list shows it.
     pub(super) name: &'static str,
     /// The role's word on the command line.
@@ -36,7 +36,7 @@ pub(super) struct Spec<'a> {
     /// The server's own arguments.
     pub(super) args: Vec<OsString>,
     /// Where its log goes.
-    pub(super) log: &'a Path,
+    pub(super) log: PathBuf,
     /// Whether it goes on when this process ends.
     pub(super) outlive: bool,
 }
@@ -45,6 +45,7 @@ pub(super) struct Spec<'a> {
 #[derive(Debug)]
 pub(super) struct Child {
     name: &'static str,
+    spec: Spec,
     process: std::process::Child,
     log: PathBuf,
     ended: bool,
@@ -56,10 +57,12 @@ impl Child {
     /// # Errors
     /// When it ends or stays silent instead, with the end of its log; or when `stop` is set meanwhile.
     pub(super) fn start(
-        spec: Spec<'_>,
+        spec: Spec,
         stop: &AtomicBool,
     ) -> anyhow::Result<(Self, serde_json::Value)> {
-        let log = File::create(spec.log).with_context(|| format!("{}", spec.log.display()))?;
+        // Appended to: what a killed server said is still there after its next start.
+        let log = File::options().create(true).append(true).open(&spec.log);
+        let log = log.with_context(|| format!("{}", spec.log.display()))?;
         let mut command = Command::new("/proc/self/exe");
         command.arg0(spec.name).arg("role");
         if !spec.outlive {
@@ -71,7 +74,8 @@ impl Child {
         let mut process = command.spawn().with_context(|| format!("starting {}", spec.name))?;
         let said =
             process.stdout.take().map(first_line).context("the child has no standard output")?;
-        let mut child = Self { name: spec.name, process, log: spec.log.to_owned(), ended: false };
+        let (name, log) = (spec.name, spec.log.clone());
+        let mut child = Self { name, spec, process, log, ended: false };
         let line = child.await_line(&said, stop)?;
         let ready = serde_json::from_str(&line);
         let ready = ready.with_context(|| {
@@ -110,6 +114,44 @@ impl Child {
     #[must_use]
     pub(super) const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// What a next start says for an option that is on the command line.
+    pub(super) fn settle(&mut self, option: &str, value: &str) {
+        let at = self.spec.args.iter().position(|arg| arg == option);
+        if let Some(said) = at.and_then(|at| self.spec.args.get_mut(at + 1)) {
+            *said = value.into();
+        }
+    }
+
+    /// Starts it again after [`Self::kill`], and waits until it serves.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(super) fn restart(&mut self, stop: &AtomicBool) -> anyhow::Result<()> {
+        let (again, _) = Self::start(self.spec.clone(), stop)?;
+        *self = again;
+        Ok(())
+    }
+
+    /// Ends it at once, as a crash would.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+        self.end_now().map(drop).with_context(|| format!("killing {}", self.name))
+    }
+
+    /// Stops it where it stands (SIGSTOP), or has it go on (SIGCONT).
+    ///
+    /// # Errors
+    /// It has ended by itself.
+    pub(super) fn freeze(&mut self, is_frozen: bool) -> anyhow::Result<()> {
+        if let Some(status) = self.process.try_wait()? {
+            self.ended = true;
+            bail!("{} ended by itself ({status}). {}", self.name, self.tail());
+        }
+        signal_freeze(self.pid(), is_frozen).with_context(|| format!("freezing {}", self.name))
     }
 
     /// Asks it to end and waits for that. A clean end is status 0 within `within`.
@@ -166,6 +208,15 @@ impl Child {
             Err(error) => format!("Its log {} cannot be read: {error}", self.log.display()),
         }
     }
+}
+
+/// Sends SIGSTOP or SIGCONT.
+///
+/// # Errors
+/// There is no such process.
+pub(super) fn signal_freeze(pid: u32, is_frozen: bool) -> anyhow::Result<()> {
+    let pid = Pid::from_raw(pid.cast_signed()).context("a process id is above zero")?;
+    Ok(kill_process(pid, if is_frozen { Signal::STOP } else { Signal::CONT })?)
 }
 
 impl Drop for Child {

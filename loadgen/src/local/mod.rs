@@ -5,6 +5,7 @@
 
 mod child;
 mod layout;
+pub mod outage;
 pub mod role;
 mod system;
 
@@ -22,9 +23,10 @@ use crate::grants_gateway::GatewayGrants;
 use crate::offer::{Offer, ephemeral_ports, loopback_sources, ports_wanted};
 use crate::placement::Placement;
 use crate::plan::{GrantSource, Watch};
-use crate::trial::Trial;
+use crate::trial::{Disturbance, Trial};
 use crate::validate::{self, Ask, Host};
 use layout::{Facts, Layout};
+use outage::{Outages, Server};
 use system::System;
 
 /// Starts the system, loads it and stops it.
@@ -39,11 +41,11 @@ pub fn run(args: &LocalArgs, watch: Arc<Watch>, run_id: u64) -> Result<Vec<Exit>
     validate::refuse(&ask, &Host::read(), args.load.force)?;
     offer.plan.cpu = Some(layout.generator);
     offer.plan.sources = loopback_sources(ports_wanted(&args.load), ephemeral_ports());
-    let system = System::start(args, &layout, &watch.stop).map_err(|reason| {
+    let mut system = System::start(args, &layout, &watch.stop).map_err(|reason| {
         let interrupted = watch.stop.load(Ordering::Relaxed);
         Refusal { exit: if interrupted { Exit::Interrupted } else { Exit::Internal }, reason }
     })?;
-    let found = load(args, offer, &layout, &system, watch);
+    let found = load(args, offer, &layout, &mut system, watch);
     if args.keep {
         system.keep().iter().for_each(|line| eprintln!("{line}"));
         return found;
@@ -74,7 +76,7 @@ fn load(
     args: &LocalArgs,
     mut offer: Offer,
     layout: &Layout,
-    system: &System,
+    system: &mut System,
     watch: Arc<Watch>,
 ) -> Result<Vec<Exit>, Refusal> {
     let addresses = system.addresses();
@@ -95,6 +97,9 @@ fn load(
             (Box::new(grants.placed(args.placement, args.load.connections)), "direct")
         }
     };
+    let (processes, data) = (system.pids(), system.data());
+    let stop = Arc::clone(&watch.stop);
+    let mut outages = Outages::new(system, &args.outage, &stop);
     Trial {
         args: &args.load,
         offer,
@@ -102,11 +107,12 @@ fn load(
         layout: layout.words(),
         grants,
         probe: Some(probe),
-        processes: system.pids(),
-        data: (args.store == StoreName::Sqlite).then(|| system.data()),
+        processes,
+        data: (args.store == StoreName::Sqlite).then_some(data),
         require_valid: args.require_valid,
         watch,
         engine: args.load.engine.engine(),
+        disturbance: (!args.outage.is_empty()).then_some(&mut outages as &mut dyn Disturbance),
     }
     .run()
 }
@@ -152,6 +158,19 @@ fn refuse(args: &LocalArgs, offer: &Offer, layout: &Layout) -> Result<(), Refusa
             ));
         }
         (StoreName::Memory | StoreName::Mysql | StoreName::Sqlite, _) => {}
+    }
+    outage::refuse(&args.outage, args.load.duration).map_err(Refusal::usage)?;
+    for outage in &args.outage {
+        let missing = match outage.server {
+            Server::Mysql if args.store != StoreName::Mysql => "--store mysql",
+            Server::Gateway | Server::Balancer if args.login != LoginName::Gateway => {
+                "--login gateway"
+            }
+            Server::Node if args.login != LoginName::Gateway => "--login gateway",
+            Server::Node if !args.load.reconnect => "--reconnect",
+            Server::Mysql | Server::Gateway | Server::Balancer | Server::Node => continue,
+        };
+        return Err(Refusal::usage(format!("--outage {outage} needs {missing}")));
     }
     match (args.placement, args.login) {
         (Placement::Home | Placement::Same, LoginName::Direct)

@@ -10,8 +10,9 @@ use serde_json::Value;
 use store::{MysqlOptions, PrivateServer, StoreChoice};
 use tempfile::TempDir;
 
-use super::child::{Child, Spec};
+use super::child::{Child, Spec, signal_freeze};
 use super::layout::Layout;
+use super::outage::{How, Server};
 use crate::cli::{DurabilityName, IoName, LocalArgs, LoginName, StoreName};
 use crate::grants_gateway::Accounts;
 
@@ -27,6 +28,8 @@ const BODY_BYTES: usize = 4_096;
 const DATA: &str = "data";
 /// The name of the run's database, and of the directory of its server.
 const DATABASE: &str = "ringline";
+/// For how long a balancer that was killed knows of nodes that may come back: two of their reports.
+const RESTART_GRACE_MS: &str = "3000";
 /// What the accounts' names begin with.
 const PREFIX: &str = "load";
 
@@ -84,20 +87,27 @@ impl System {
         let mut balancer_url = None;
         if is_gateway {
             provision(&kept, args.load.connections)?;
-            let (child, ready) =
+            let (mut child, ready) =
                 place.start("ringline-balancer", "balancer", balancer_args(&token_key))?;
-            balancer_url = Some(format!("http://{}", said(&ready, "grpc")?));
+            let address = said(&ready, "grpc")?;
+            child.settle("--listen", &address);
+            // At another start than its first there are nodes that come back.
+            child.settle("--grace-ms", RESTART_GRACE_MS);
+            balancer_url = Some(format!("http://{address}"));
             balancer = Some(child);
         }
         let node_args = node_args(args, layout, &token_key, &kept, balancer_url.as_deref());
-        let (node, ready) = place.start("ringline-node", "node", node_args)?;
+        let (mut node, ready) = place.start("ringline-node", "node", node_args)?;
         let node_admin = said(&ready, "admin")?;
+        node.settle("--admin", &node_admin);
         let mut gateway = None;
         let mut gateway_url = None;
         if let Some(balancer) = &balancer_url {
-            let (child, ready) =
+            let (mut child, ready) =
                 place.start("ringline-gateway", "gateway", gateway_args(balancer, &kept))?;
-            gateway_url = Some(format!("http://{}", said(&ready, "http")?));
+            let address = said(&ready, "http")?;
+            child.settle("--listen", &address);
+            gateway_url = Some(format!("http://{address}"));
             gateway = Some(child);
         }
         let addresses = Addresses { node_admin, gateway: gateway_url, token_key };
@@ -137,6 +147,57 @@ impl System {
 
     fn children(&self) -> impl Iterator<Item = &Child> {
         [Some(&self.node), self.gateway.as_ref(), self.balancer.as_ref()].into_iter().flatten()
+    }
+
+    /// Has a server fail.
+    ///
+    /// # Errors
+    /// There is no such server in this run, or it has ended by itself.
+    pub(super) fn fail(&mut self, server: Server, how: How) -> anyhow::Result<()> {
+        match (server, how) {
+            (Server::Mysql, How::Kill) => self.database()?.kill(),
+            (Server::Mysql, How::Freeze) => signal_freeze(self.database()?.pid(), true)?,
+            (_, How::Kill) => self.child(server)?.kill()?,
+            (_, How::Freeze) => self.child(server)?.freeze(true)?,
+        }
+        Ok(())
+    }
+
+    /// Has it come back: its process, if that is a new one.
+    ///
+    /// # Errors
+    /// It does not start again.
+    pub(super) fn recover(
+        &mut self,
+        server: Server,
+        how: How,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Option<u32>> {
+        match (server, how) {
+            (Server::Mysql, How::Kill) => self.database()?.restart()?,
+            (Server::Mysql, How::Freeze) => signal_freeze(self.database()?.pid(), false)?,
+            (_, How::Kill) => self.child(server)?.restart(stop)?,
+            (_, How::Freeze) => self.child(server)?.freeze(false)?,
+        }
+        Ok(match (server, how) {
+            (_, How::Freeze) => None,
+            (Server::Mysql, How::Kill) => Some(self.database()?.pid()),
+            (_, How::Kill) => Some(self.child(server)?.pid()),
+        })
+    }
+
+    fn child(&mut self, server: Server) -> anyhow::Result<&mut Child> {
+        let child = match server {
+            Server::Node => Some(&mut self.node),
+            Server::Gateway => self.gateway.as_mut(),
+            Server::Balancer => self.balancer.as_mut(),
+            Server::Mysql => None,
+        };
+        child.with_context(|| format!("this run has no {server}"))
+    }
+
+    fn database(&mut self) -> anyhow::Result<&mut PrivateServer> {
+        self.database.as_mut().context("this run has no mysql: give it --store mysql")
     }
 
     /// Drains the node, then ends the gateway and the balancer.
@@ -203,7 +264,7 @@ impl Place<'_> {
         args: Vec<OsString>,
     ) -> anyhow::Result<(Child, Value)> {
         let log = self.root.join(format!("{role}.log"));
-        Child::start(Spec { name, role, args, log: &log, outlive: self.outlive }, self.stop)
+        Child::start(Spec { name, role, args, log, outlive: self.outlive }, self.stop)
     }
 }
 

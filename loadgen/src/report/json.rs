@@ -44,6 +44,7 @@ pub(super) fn document(report: &Report) -> Value {
         "server": report.server,
         "durable": report.durable,
         "capacity": report.capacity,
+        "disturbed": super::disturbed::rows(report),
         "generator": generator(report),
         "interference": report.interference,
         "series": series(outcome),

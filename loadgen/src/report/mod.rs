@@ -5,6 +5,7 @@
 
 mod capacity;
 pub mod directory;
+mod disturbed;
 mod durable;
 pub mod hgrm;
 mod json;
@@ -26,6 +27,7 @@ use crate::env::{Environment, Interference};
 use crate::offer::Offer;
 use crate::outcome::{Class, Outcome};
 use crate::slo::{Figures, SloResult};
+use crate::trial::Disturbed;
 use crate::validity::{Validity, Verdict};
 
 /// Everything that a report says.
@@ -49,6 +51,8 @@ pub struct Report {
     pub durable: Option<DurableFigures>,
     /// What holding the connections cost.
     pub capacity: Option<CapacityFigures>,
+    /// What was done to the system in the measured phase.
+    pub disturbed: Vec<Disturbed>,
     /// The environment before the ramp.
     pub environment_start: Environment,
     /// The environment after the run.

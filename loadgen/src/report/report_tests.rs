@@ -42,6 +42,7 @@ fn report(alter: impl FnOnce(&mut Report)) -> Report {
         },
         durable: None,
         capacity: None,
+        disturbed: Vec::new(),
         environment_start: environment.clone(),
         environment_end: environment,
         interference: Some(Interference::default()),

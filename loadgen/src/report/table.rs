@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::directory::stamp;
 use super::percentile::{max_us, percentile};
-use super::{Report, capacity, durable, figures, latencies, logins_per_s};
+use super::{Report, capacity, disturbed, durable, figures, latencies, logins_per_s};
 use crate::outcome::Window;
 use crate::plan::Load;
 use crate::slo::{SloResult, Unit};
@@ -25,6 +25,7 @@ pub(super) fn text(report: &Report) -> String {
         ledger(report),
         server(report),
         durable::section(report),
+        disturbed::section(report),
         generator(report),
         capacity::section(report),
         objectives(report),
