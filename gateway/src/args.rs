@@ -102,9 +102,14 @@ pub struct Args {
     )]
     pub verify: Option<String>,
 
-    /// Where other gateways may ask this one to send and compare codes (gRPC). Port 0 chooses a free one
+    /// Where other gateways may ask this one to send and compare codes (gRPC), inside TLS if there is --tls-cert. Port 0
+    /// chooses a free one
     #[arg(long, value_name = "IP:PORT")]
     pub verify_listen: Option<SocketAddr>,
+
+    /// The authorities that sign the certificates of gateways that may ask there (PEM): nobody else is served
+    #[arg(long, value_name = "FILE", requires_all = ["verify_listen", "tls_cert"])]
+    pub verify_client_ca: Option<PathBuf>,
 
     /// A proxy, or a network of proxies, whose X-Forwarded-For says who the client is. Several may be given
     #[arg(long, value_name = "IP[/BITS]", value_delimiter = ',')]

@@ -36,6 +36,7 @@ pub struct Bound {
     tls: Option<Acceptor>,
     /// Where other gateways ask for codes.
     verify: Option<TcpListener>,
+    verify_tls: Option<Acceptor>,
     app: Arc<App>,
     store: AccountsService,
 }
@@ -49,9 +50,15 @@ impl Bound {
         let (certificate, tls_key) = (args.tls_cert.as_ref(), args.tls_key.as_ref());
         let tls = Acceptor::load(certificate, tls_key, None, Inside::Http)?;
         launch::check_exposure(args.listen, args.insecure || tls.is_some())?;
-        if let Some(address) = args.verify_listen {
-            launch::check_exposure(address, args.insecure)?;
-        }
+        let clients = args.verify_client_ca.as_ref();
+        let verify_tls = match args.verify_listen {
+            None => None,
+            Some(address) => {
+                let tls = Acceptor::load(certificate, tls_key, clients, Inside::Grpc)?;
+                check_callers(address, tls.is_some() && clients.is_some(), args.insecure)?;
+                tls
+            }
+        };
         let threads = match args.hash_threads {
             Some(threads) => threads,
             None => std::thread::available_parallelism()?.get(),
@@ -93,7 +100,7 @@ impl Bound {
             |address| http::listen(address).with_context(|| format!("cannot listen on {address}"));
         let listener = open(args.listen)?;
         let verify = args.verify_listen.map(open).transpose()?;
-        Ok(Self { listener, tls, verify, app: Arc::new(app), store })
+        Ok(Self { listener, tls, verify, verify_tls, app: Arc::new(app), store })
     }
 
     /// Where clients call.
@@ -104,10 +111,10 @@ impl Bound {
         Ok(self.listener.local_addr()?)
     }
 
-    /// The certificate that clients are shown, which can be read again; `None` without TLS.
+    /// The certificate as clients are shown it, and as other gateways are: each can be read again. Empty without TLS.
     #[must_use]
-    pub fn tls(&self) -> Option<Acceptor> {
-        self.tls.clone()
+    pub fn tls(&self) -> Vec<Acceptor> {
+        [&self.tls, &self.verify_tls].into_iter().flatten().cloned().collect()
     }
 
     /// Where other gateways ask for codes, if they may.
@@ -123,7 +130,7 @@ impl Bound {
     /// # Errors
     /// The gRPC server for other gateways failed.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, tls, verify, app, store } = self;
+        let Self { listener, tls, verify, verify_tls, app, store } = self;
         let tally = Tally::default();
         // All clients of a proxy come from its one address.
         let is_proxied = !app.clients.proxies.is_empty();
@@ -147,13 +154,20 @@ impl Bound {
         let codes = match (verify, &desk) {
             (Some(listener), Some(desk)) => {
                 let front = front(Arc::clone(desk)).await?;
-                Some(tokio::spawn(front.serve(listener, None, async {
+                let tls = verify_tls.clone();
+                Some(tokio::spawn(front.serve(listener, tls, async {
                     let _ = stopped.await; // Dropped: the same.
                 })))
             }
             (Some(_) | None, _) => None,
         };
-        let page = page(&app, &tally);
+        let mut page = page(&app, &tally);
+        if let Some(tls) = &tls {
+            tls.handshakes().register(&mut page);
+        }
+        if let Some(tls) = &verify_tls {
+            tls.handshakes().register(page.sub_registry_with_prefix("verify"));
+        }
         http::serve_inside(listener, tls, router(app, page), bounds, shutdown).await;
         drop(stop);
         if let Some(codes) = codes {
@@ -166,6 +180,16 @@ impl Bound {
         store.stop();
         Ok(())
     }
+}
+
+/// Whoever may call the port for other gateways can use codes up: others reach it only if it asks who they are.
+fn check_callers(address: SocketAddr, is_asked: bool, insecure: bool) -> anyhow::Result<()> {
+    ensure!(
+        address.ip().is_loopback() || is_asked || insecure,
+        "{address} of --verify-listen can be reached from other machines, and whoever calls can use codes up: give \
+         --tls-cert and say with --verify-client-ca who may, or --insecure if the network is trusted"
+    );
+    Ok(())
 }
 
 /// Runs a gateway until SIGTERM or SIGINT.
@@ -188,7 +212,7 @@ pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
         let tls = bound.tls();
         launch::on_hangup(move || {
             reloader.reload(|_| Ok(()));
-            launch::reload_certificate(tls.as_ref());
+            tls.iter().for_each(|tls| launch::reload_certificate(Some(tls)));
         })?;
         tracing::info!(?args, "serving");
         bound.serve(signals.shutdown()).await

@@ -10,18 +10,10 @@ use serde_json::Value;
 /// Runs `loadgen local` with its files in `directory`. Objectives and numbers are small: a test proves, it measures not.
 fn local(directory: &Path, args: &[&str]) -> (Output, Value) {
     let reports = directory.join("report");
+    let duration = if args.contains(&"--duration") { &[][..] } else { &["--duration", "1s"] };
     let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-        .args([
-            "local",
-            "--connections",
-            "50",
-            "--warmup",
-            "100ms",
-            "--duration",
-            "1s",
-            "--ramp",
-            "500/s",
-        ])
+        .args(["local", "--connections", "50", "--warmup", "100ms", "--ramp", "500/s"])
+        .args(duration)
         .args(args)
         .arg("--report")
         .arg(&reports)
@@ -188,4 +180,62 @@ fn a_system_that_is_kept_can_be_loaded_again_and_ended() {
         "the node's process is found: {}",
         json["server"]
     );
+}
+
+/// What each outage did: name, and whether it was over.
+fn disturbed(json: &Value) -> Vec<(&str, bool)> {
+    let rows = json["disturbed"].as_array().expect("a list");
+    let row = |row: &'_ Value| row["until_s"].as_f64() > row["from_s"].as_f64();
+    rows.iter().map(|one| (one["what"].as_str().expect("a name"), row(one))).collect()
+}
+
+#[test]
+fn servers_that_fail_under_load_lose_nothing_and_everything_goes_on_by_itself() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let words = "--store mysql --rate 300/s --duration 4s --outage mysql:freeze@200ms+600ms \
+                 --outage gateway:kill@300ms+400ms --outage balancer:freeze@300ms+400ms --outage mysql:kill@1500ms+300ms \
+                 --outage balancer:kill@1500ms+300ms";
+    let (output, json) = local(directory.path(), &words.split_whitespace().collect::<Vec<_>>());
+    // What was due while the database was away was refused as busy and said again: in the end all of it is acknowledged.
+    delivered_cleanly(&output, &json);
+    assert_eq!(json["ledger"]["delivered"], json["ledger"]["sent"]);
+    let names = ["mysql:freeze", "gateway:kill", "balancer:freeze", "mysql:kill", "balancer:kill"];
+    assert_eq!(disturbed(&json), names.map(|name| (name, true)), "{}", json["disturbed"]);
+    left_nothing(directory.path());
+}
+
+#[test]
+fn clients_whose_node_is_killed_come_back_with_what_was_not_acknowledged() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let words = "--reconnect --rate 300/s --duration 4s --outage node:kill@500ms+300ms";
+    let (output, json) = local(directory.path(), &words.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let ledger = &json["ledger"];
+    for violation in ["lost", "duplicate", "reordered", "corrupt", "misrouted"] {
+        assert_eq!(ledger[violation], 0, "{violation}: {}", said(&output));
+    }
+    assert_eq!(disturbed(&json), [("node:kill", true)]);
+    let broken = json["connections"]["disconnects"].as_object().expect("reasons");
+    let broken: u64 = broken.values().filter_map(Value::as_u64).sum();
+    assert!(broken >= 50, "all of them lost it: {}", said(&output));
+    left_nothing(directory.path());
+}
+
+#[test]
+fn an_outage_that_cannot_be_is_refused_with_what_is_missing() {
+    for (words, missing) in [
+        ("--outage mysql:kill@100ms+100ms", "--store mysql"),
+        ("--outage gateway:kill@100ms+100ms --login direct", "--login gateway"),
+        ("--outage node:kill@100ms+100ms", "--reconnect"),
+        ("--outage gateway:kill@100ms+10s", "--duration"),
+        ("--outage disk:kill@100ms+1s", "SERVER"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+            .arg("local")
+            .args(words.split_whitespace())
+            .output()
+            .expect("the program runs");
+        assert_eq!(output.status.code(), Some(2), "{words}: {}", said(&output));
+        assert!(said(&output).contains(missing), "{words}: {}", said(&output));
+    }
 }

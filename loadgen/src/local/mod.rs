@@ -26,7 +26,7 @@ use crate::plan::{GrantSource, Watch};
 use crate::trial::{Disturbance, Trial};
 use crate::validate::{self, Ask, Host};
 use layout::{Facts, Layout};
-use outage::{Outages, Server};
+use outage::{How, Outages, Server};
 use system::System;
 
 /// Starts the system, loads it and stops it.
@@ -80,8 +80,12 @@ fn load(
     watch: Arc<Watch>,
 ) -> Result<Vec<Exit>, Refusal> {
     let addresses = system.addresses();
-    let probe = Probe::new(&addresses.node_admin)?.with_process(system.node_pid());
-    offer.plan.options.server_pid = Some(system.node_pid());
+    let mut probe = Probe::new(&addresses.node_admin)?;
+    // Of two processes one after the other there are no figures of one.
+    if !args.outage.iter().any(|outage| (outage.server, outage.how) == (Server::Node, How::Kill)) {
+        probe = probe.with_process(system.node_pid());
+        offer.plan.options.server_pid = Some(system.node_pid());
+    }
     let (grants, login): (Box<dyn GrantSource + Send>, _) = match &addresses.gateway {
         Some(gateway) => {
             let gateway = gateway
