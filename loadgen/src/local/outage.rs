@@ -17,6 +17,11 @@ use super::system::System;
 const GRAMMAR: &str = "write an outage as SERVER:kill@5s+2s or SERVER:freeze@5s+2s: when it begins, and how long it \
                        lasts; SERVER is gateway, balancer, node or mysql";
 
+/// For how long a server that does not start again is started once more.
+const RETRIED_FOR: Duration = Duration::from_secs(20);
+/// The pause before that.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
 /// A server of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
@@ -125,7 +130,7 @@ pub(super) fn refuse(outages: &[Outage], measured: Duration) -> Result<(), Strin
     Ok(())
 }
 
-/// The outages of a run under way.
+/// The outages of a run under way. One thing is done at a time: what falls due while a server starts is done after that.
 pub(super) struct Outages<'s> {
     system: &'s mut System,
     stop: &'s AtomicBool,
@@ -146,8 +151,15 @@ impl<'s> Outages<'s> {
             [(outage.at, *outage, Edge::Begin), (outage.at + outage.lasts, *outage, Edge::End)]
         };
         let mut due: Vec<_> = outages.iter().flat_map(edges).collect();
+        due.reverse(); // So that of two at one time the first that was said is the first.
         due.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
         Self { system, stop, due, disturbed: Vec::new() }
+    }
+
+    /// The outage's end is tried again then.
+    fn put_off(&mut self, at: Duration, outage: Outage) {
+        let place = self.due.partition_point(|(other, ..)| *other > at);
+        self.due.insert(place, (at, outage, Edge::End));
     }
 
     /// Does one thing, at `now`. Gives the process that belongs to the run from now on, if there is a new one.
@@ -171,8 +183,16 @@ impl<'s> Outages<'s> {
 impl Disturbance for Outages<'_> {
     fn tick(&mut self, since: Duration) -> anyhow::Result<Vec<u32>> {
         let mut started = Vec::new();
-        while let Some((_, outage, edge)) = self.due.pop_if(|(at, ..)| *at <= since) {
-            started.extend(self.turn(since, outage, edge)?);
+        while let Some((at, outage, edge)) = self.due.pop_if(|(at, ..)| *at <= since) {
+            match self.turn(since, outage, edge) {
+                Ok(process) => started.extend(process),
+                // As whatever supervises a server does: what it needs may be away itself, and come back.
+                Err(_) if edge == Edge::End && since < outage.at + outage.lasts + RETRIED_FOR => {
+                    self.put_off(since.max(at) + RETRY_PAUSE, outage);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(started)
     }
