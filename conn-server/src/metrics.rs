@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use balancer::admin::metrics_page;
-use chat::Gauges;
+use chat::{Figure, Gauges};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -45,13 +45,12 @@ impl Scrape {
     fn per_shard(
         &self,
         encoder: &mut DescriptorEncoder<'_>,
-        name: &str,
+        (name, about): (&str, &str),
         kind: MetricType,
         value: impl Fn(&ShardSnapshot) -> u64,
     ) -> fmt::Result {
-        let about = name.replace('_', " ");
         let is_counter = matches!(kind, MetricType::Counter);
-        let mut metric = encoder.encode_descriptor(name, &about, None, kind)?;
+        let mut metric = encoder.encode_descriptor(name, about, None, kind)?;
         for shard in &self.shards {
             let labels = [("shard", shard.shard.0.to_string())];
             let mut metric = metric.encode_family(&labels)?;
@@ -141,29 +140,36 @@ impl Scrape {
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        // The names come from the core and the driver themselves, so that no counter can be forgotten here.
-        for (index, (name, _)) in chat::Counters::default().each().enumerate() {
-            let value =
-                |shard: &ShardSnapshot| shard.chat.each().nth(index).map_or(0, |(_, value)| value);
-            self.per_shard(&mut encoder, name, MetricType::Counter, value)?;
+        // Names and texts come from the core and the driver themselves, so that no figure can be forgotten here.
+        for (index, of) in chat::Counters::default().each().enumerate() {
+            let value = |shard: &ShardSnapshot| nth(shard.chat.each(), index);
+            self.per_shard(&mut encoder, (of.name, of.about), MetricType::Counter, value)?;
         }
-        for (index, (name, _)) in crate::stats::IoCounters::default().each().enumerate() {
-            let value =
-                |shard: &ShardSnapshot| shard.io.each().nth(index).map_or(0, |(_, value)| value);
-            self.per_shard(&mut encoder, name, MetricType::Counter, value)?;
+        for (index, of) in crate::stats::IoCounters::default().each().enumerate() {
+            let value = |shard: &ShardSnapshot| nth(shard.io.each(), index);
+            self.per_shard(&mut encoder, (of.name, of.about), MetricType::Counter, value)?;
         }
-        for (index, (name, _)) in gauges(&Gauges::default()).into_iter().enumerate() {
-            let value = |shard: &ShardSnapshot| gauges(&shard.gauges)[index].1;
-            self.per_shard(&mut encoder, name, MetricType::Gauge, value)?;
+        for (index, of) in Gauges::default().each().enumerate() {
+            let value = |shard: &ShardSnapshot| nth(shard.gauges.each(), index);
+            self.per_shard(&mut encoder, (of.name, of.about), MetricType::Gauge, value)?;
         }
-        self.per_shard(&mut encoder, "open_descriptors", MetricType::Gauge, |shard| shard.open)?;
-        self.per_shard(&mut encoder, "draining", MetricType::Gauge, |shard| {
+        let open = (
+            "open_descriptors",
+            "Connections that hold a descriptor, those being closed included.",
+        );
+        self.per_shard(&mut encoder, open, MetricType::Gauge, |shard| shard.open)?;
+        let draining = ("draining", "1 while the shard drains.");
+        self.per_shard(&mut encoder, draining, MetricType::Gauge, |shard| {
             shard.is_draining.into()
         })?;
         self.loop_times(&mut encoder)?;
         self.store(&mut encoder)?;
         self.process(&mut encoder)
     }
+}
+
+fn nth(mut figures: impl Iterator<Item = Figure>, index: usize) -> u64 {
+    figures.nth(index).map_or(0, |figure| figure.value)
 }
 
 fn histogram(mut metric: MetricEncoder<'_>, times: &LagHistogram) -> fmt::Result {
@@ -181,34 +187,6 @@ fn groups(mut metric: MetricEncoder<'_>, groups: &GroupHistogram) -> fmt::Result
     #[allow(clippy::cast_precision_loss, reason = "as above")]
     let sum = groups.sum as f64;
     metric.encode_histogram::<NoLabelSet>(sum, groups.count(), &buckets, None)
-}
-
-/// Every gauge with its name. Takes it apart whole, so that a new one does not compile until it is shown.
-fn gauges(gauges: &Gauges) -> [(&'static str, u64); 10] {
-    let Gauges {
-        connections,
-        sessions,
-        queued_bytes,
-        queued_bytes_high,
-        conn_queued_bytes_high,
-        store_outstanding,
-        store_stalled,
-        spill_bytes,
-        rooms,
-        frames,
-    } = *gauges;
-    [
-        ("connections", connections),
-        ("sessions", sessions),
-        ("queued_bytes", queued_bytes),
-        ("queued_bytes_high", queued_bytes_high),
-        ("conn_queued_bytes_high", conn_queued_bytes_high),
-        ("store_outstanding", store_outstanding),
-        ("store_stalled", store_stalled),
-        ("spill_bytes", spill_bytes),
-        ("rooms", rooms),
-        ("frames", frames),
-    ]
 }
 
 #[cfg(test)]
@@ -260,6 +238,8 @@ mod tests {
         };
         let page = page(scrape);
         for line in [
+            "# HELP ringline_node_logins_refused Logins refused: bad token.",
+            "# HELP ringline_node_spill_bytes Bytes put aside for torn frames and paused connections.",
             "ringline_node_logins_total{shard=\"0\"} 7",
             "ringline_node_logins_total{shard=\"1\"} 8",
             "ringline_node_enters_total{shard=\"1\"} 11",

@@ -3,71 +3,59 @@
 
 use std::time::Duration;
 
-macro_rules! io_counters {
-    ($($(#[$doc:meta])* $name:ident,)+) => {
-        /// Totals of one shard's driver since its start.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct IoCounters { $($(#[$doc])* pub $name: u64,)+ }
-
-        impl IoCounters {
-            /// Every counter with its name, in order: the metrics page is made from this.
-            pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($name), self.$name)),+].into_iter()
-            }
-        }
-    };
-}
-
-io_counters! {
-    /// Turns of the shard's loop.
-    turns,
-    /// Times the loop entered the kernel: `io_uring_enter`, or every system call of the epoll driver. A runtime does not
-    /// tell how often it does: the driver's own calls, and the least that the runtime needs for a turn.
-    enters,
-    /// Completions handled (for epoll: readiness events; for a runtime: those that its tasks see).
-    cqes,
-    /// Receives that delivered bytes.
-    receives,
-    /// Receives that ended for want of a buffer.
-    enobufs,
-    /// Multishot operations armed again after the kernel had ended them.
-    rearms,
-    /// Sockets accepted, those that were shed included.
-    accepts,
-    /// Accepts that failed.
-    accept_errors,
-    /// Times accepting paused: full, out of descriptors, or after an error.
-    accept_pauses,
-    /// Sends completed.
-    sends,
-    /// Sends that took less than was offered.
-    short_sends,
-    /// Receives and sends that ended in an error of the connection.
-    broken,
-    /// Cancels asked for.
-    cancels,
-    /// Completions of an earlier owner of a slot, ignored.
-    stale,
-    /// Times the submission queue was full and had to be handed over in the middle of a turn.
-    submission_full,
-    /// Times the kernel was too busy to take submissions (completion queue overflow or short of memory).
-    kernel_busy,
-    /// Wake-ups received.
-    wake_ups,
-    /// Wake-ups sent to other shards.
-    wakes_sent,
-    /// Mail batches whose receiver was awake, or just woken by another: no wake-up was needed.
-    wakes_spared,
-    /// Mail batches posted.
-    mail_posts,
-    /// Times a peer's inbox was full and its mail was kept.
-    mail_kept,
-    /// Store batches posted.
-    store_posts,
-    /// Times the store's queue was full and a batch was kept.
-    store_kept,
-    /// Store requests answered as busy because no store is there any more.
-    store_lost,
+chat::figures! {
+    /// Totals of one shard's driver since its start.
+    pub struct IoCounters {
+        /// Turns of the shard's loop.
+        turns,
+        /// Times the loop entered the kernel: `io_uring_enter`, or every system call of the epoll driver. A runtime does not
+        /// tell how often it does: the driver's own calls, and the least that the runtime needs for a turn.
+        enters,
+        /// Completions handled (for epoll: readiness events; for a runtime: those that its tasks see).
+        cqes,
+        /// Receives that delivered bytes.
+        receives,
+        /// Receives that ended for want of a buffer.
+        enobufs,
+        /// Multishot operations armed again after the kernel had ended them.
+        rearms,
+        /// Sockets accepted, those that were shed included.
+        accepts,
+        /// Accepts that failed.
+        accept_errors,
+        /// Times accepting paused: full, out of descriptors, or after an error.
+        accept_pauses,
+        /// Sends completed.
+        sends,
+        /// Sends that took less than was offered.
+        short_sends,
+        /// Receives and sends that ended in an error of the connection.
+        broken,
+        /// Cancels asked for.
+        cancels,
+        /// Completions of an earlier owner of a slot, ignored.
+        stale,
+        /// Times the submission queue was full and had to be handed over in the middle of a turn.
+        submission_full,
+        /// Times the kernel was too busy to take submissions (completion queue overflow or short of memory).
+        kernel_busy,
+        /// Wake-ups received.
+        wake_ups,
+        /// Wake-ups sent to other shards.
+        wakes_sent,
+        /// Mail batches whose receiver was awake, or just woken by another: no wake-up was needed.
+        wakes_spared,
+        /// Mail batches posted.
+        mail_posts,
+        /// Times a peer's inbox was full and its mail was kept.
+        mail_kept,
+        /// Store batches posted.
+        store_posts,
+        /// Times the store's queue was full and a batch was kept.
+        store_kept,
+        /// Store requests answered as busy because no store is there any more.
+        store_lost,
+    }
 }
 
 /// Buckets of a [`LagHistogram`]: bucket `i` counts values below `2^i` microseconds and not below half of that; the last

@@ -59,7 +59,7 @@ mod transmit;
 
 pub use config::{Config, Durability, ProxyHeaders};
 pub use conn::ConnKey;
-pub use counters::{Counters, Gauges};
+pub use counters::{Counters, Figure, Gauges};
 pub use effects::Effects;
 pub use mail::MailBatch;
 pub use proxy::{NoProxyHeader, ProxyHeader};
