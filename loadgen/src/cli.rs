@@ -56,6 +56,14 @@ pub enum Command {
     /// Loads a system that runs already.
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArgs>),
+    /// Makes the page of a run: one HTML file without scripts from elsewhere, as every run leaves beside its run.json.
+    Report {
+        /// A report's directory, or its run.json.
+        run: PathBuf,
+        /// Where to write the page; by default report.html beside run.json.
+        #[arg(short, long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Proves the instrument: scripted faults in a reference server, each of which must be reported exactly.
     Selftest {
         /// A second for each case, and nothing that a busy machine could fail: for automated tests.

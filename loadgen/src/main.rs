@@ -31,6 +31,11 @@ fn dispatch(command: Command) -> Result<Vec<Exit>, Refusal> {
     match command {
         Command::Local(args) => loadgen::local::run(&args, watch()?, run_id()?),
         Command::Run(args) => loadgen::remote::run(&args, watch()?, run_id()?),
+        Command::Report { run, out } => {
+            let page = loadgen::page::write(&run, out.as_deref())?;
+            println!("page: {}", page.display());
+            Ok(Vec::new())
+        }
         Command::Selftest { short } => {
             let scale = if short { Scale::Short } else { Scale::Full };
             let report = loadgen::selftest::selftest(scale)?;

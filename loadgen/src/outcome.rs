@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::heat::Heat;
 use crate::server_cost;
 
 /// Latencies of one class of operation, in microseconds × 1,000 (nanoseconds).
@@ -63,6 +64,8 @@ pub struct Second {
     pub delivered: u64,
     /// Connections established.
     pub connections: u64,
+    /// Responses to what was due in this second, of the measured phase.
+    pub response: Heat,
 }
 
 /// What happened between the two ends of the measured phase, whenever it was due, and what the server's process cost

@@ -159,7 +159,9 @@ impl Recorder {
         self.acked += 1;
         let class = &mut self.classes[kind as usize];
         record(&mut class.service, times.acked_ns.saturating_sub(times.sent_ns));
-        record(&mut class.response, times.acked_ns.saturating_sub(times.intended_ns));
+        let response = times.acked_ns.saturating_sub(times.intended_ns);
+        record(&mut class.response, response);
+        self.second(times.intended_ns).response.record(response);
     }
 
     /// A message reached one recipient.
@@ -188,6 +190,7 @@ impl Recorder {
             mine.acked += theirs.acked;
             mine.delivered += theirs.delivered;
             mine.connections += theirs.connections;
+            mine.response.add(&theirs.response);
         }
         self.intended += other.intended;
         self.sent += other.sent;

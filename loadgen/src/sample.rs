@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::heat::Heat;
 use crate::outcome::{Class, LedgerTotals, Outcome, Second};
 
 /// Ten seconds of 10,000 messages a second between 1,000 connections, all well, then altered.
@@ -16,6 +17,7 @@ pub(crate) fn outcome(alter: impl FnOnce(&mut Outcome)) -> Outcome {
         acked: 10_000,
         delivered: 10_000,
         connections: 1_000,
+        response: Heat::default(),
     };
     let mut outcome = Outcome {
         window: crate::outcome::Window::default(),

@@ -21,6 +21,7 @@ use crate::outcome::Outcome;
 use crate::plan::{GrantSource, Phase, Plan, Watch};
 use crate::progress::Progress;
 use crate::report::{self, Report};
+use crate::server_series::{ServerSecond, ServerSeries};
 use crate::validity::{self, Evidence, Validity};
 
 /// How often progress is drawn; phase changes wake the thread by themselves.
@@ -109,8 +110,9 @@ impl Trial<'_> {
         let mut durable =
             self.data.take().map(|data| DurableWatch::new(data, self.servers().to_vec()));
         let mut capacity = CapacityWatch::new(self.offer.plan.options.server_pid);
-        let (outcome, marks, disturbed) =
-            self.measure(&mut progress, durable.as_mut(), &mut capacity)?;
+        let mut series = ServerSeries::new(self.offer.plan.options.server_pid);
+        let Measured { outcome, marks, disturbed, at } =
+            self.measure(&mut progress, durable.as_mut(), &mut capacity, &mut series)?;
         let capacity = capacity.finish(outcome.interrupted);
         let capacity = CapacityFigures::new(&capacity, &outcome);
         progress.finish();
@@ -124,6 +126,7 @@ impl Trial<'_> {
             outcome,
             marks,
             disturbed,
+            server_series: series.rows(at),
             durable,
             capacity,
         });
@@ -141,7 +144,8 @@ impl Trial<'_> {
         progress: &mut Progress,
         mut durable: Option<&mut DurableWatch>,
         capacity: &mut CapacityWatch,
-    ) -> Result<(Outcome, Marks, Vec<Disturbed>), Refusal> {
+        series: &mut ServerSeries,
+    ) -> Result<Measured, Refusal> {
         let (plan, grants, watch) = (&self.offer.plan, &mut self.grants, &self.watch);
         let (probe, processes) = (self.probe.as_ref(), &mut self.processes);
         let engine = self.engine;
@@ -170,6 +174,7 @@ impl Trial<'_> {
                     meanwhile.enter(phase);
                 }
                 meanwhile.turn(processes, watch);
+                series.tick();
                 progress.tick(watch);
                 if phase == Phase::Done {
                     break;
@@ -179,13 +184,14 @@ impl Trial<'_> {
                 .join()
                 .unwrap_or_else(|_| Err(std::io::Error::other("the engine's thread panicked")))
         });
+        let at = meanwhile.measured;
         let disturbed = meanwhile.end()?;
-        Ok((outcome.context("the engine could not run")?, marks, disturbed))
+        Ok(Measured { outcome: outcome.context("the engine could not run")?, marks, disturbed, at })
     }
 
     fn judge(&self, found: Found) -> Report {
         let Found { started, environments, clock, info, outcome, marks, .. } = found;
-        let Found { disturbed, durable, capacity, .. } = found;
+        let Found { disturbed, server_series, durable, capacity, .. } = found;
         let snapshot = |mark: &Option<(Option<Snapshot>, HostCounters)>| mark.as_ref()?.0.clone();
         let (start, end) = (snapshot(&marks.start), snapshot(&marks.end));
         let server = ServerFigures::over(info.as_ref(), start.as_ref(), end.as_ref(), &outcome);
@@ -213,6 +219,7 @@ impl Trial<'_> {
             durable,
             capacity: Some(capacity),
             disturbed,
+            server_series,
             environment_start,
             environment_end,
             interference,
@@ -241,6 +248,15 @@ impl Trial<'_> {
         }
         Ok(())
     }
+}
+
+/// What the engine's run gave.
+struct Measured {
+    outcome: Outcome,
+    marks: Marks,
+    disturbed: Vec<Disturbed>,
+    /// The start of the measured phase.
+    at: Option<Instant>,
 }
 
 /// How often it is looked for what is due to be done to the system.
@@ -301,6 +317,7 @@ struct Found {
     outcome: Outcome,
     marks: Marks,
     disturbed: Vec<Disturbed>,
+    server_series: Vec<ServerSecond>,
     durable: Option<DurableFigures>,
     capacity: CapacityFigures,
 }

@@ -48,6 +48,7 @@ pub(super) fn document(report: &Report) -> Value {
         "generator": generator(report),
         "interference": report.interference,
         "series": series(outcome),
+        "server_series": report.server_series,
         "environment": {
             "start": report.environment_start.to_json(),
             "end": report.environment_end.to_json(),
@@ -193,6 +194,7 @@ fn series(outcome: &Outcome) -> Vec<Value> {
             "acked": second.acked,
             "delivered": second.delivered,
             "connections": second.connections,
+            "response_us": second.response.counted().collect::<Vec<_>>(),
         })
     });
     rows.collect()

@@ -1,4 +1,4 @@
-//! What a run leaves behind: a table to read, `run.json` for programs, `.hgrm` files for plotters.
+//! What a run leaves behind: a table to read, `run.json` for programs, a page to look at, `.hgrm` files for plotters.
 //!
 //! Owns the wording and the layout. Never judges: the verdicts come in, and a headline goes out only with a verdict that
 //! bears one.
@@ -12,7 +12,7 @@ mod json;
 pub mod percentile;
 mod table;
 
-pub(crate) use table::count as grouped_count;
+pub(crate) use table::{count as grouped_count, grouped};
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ use crate::durable::DurableFigures;
 use crate::env::{Environment, Interference};
 use crate::offer::Offer;
 use crate::outcome::{Class, Outcome};
+use crate::server_series::ServerSecond;
 use crate::slo::{Figures, SloResult};
 use crate::trial::Disturbed;
 use crate::validity::{Validity, Verdict};
@@ -53,6 +54,8 @@ pub struct Report {
     pub capacity: Option<CapacityFigures>,
     /// What was done to the system in the measured phase.
     pub disturbed: Vec<Disturbed>,
+    /// What the node used, second by second.
+    pub server_series: Vec<ServerSecond>,
     /// The environment before the ramp.
     pub environment_start: Environment,
     /// The environment after the run.
@@ -153,7 +156,7 @@ impl Report {
         json::document(self)
     }
 
-    /// Writes `run.json`, `report.txt` and the `.hgrm` files into `directory`, which is created. Gives the files.
+    /// Writes `run.json`, `report.txt`, `report.html` and the `.hgrm` files into `directory`, which is created. Gives the files.
     ///
     /// # Errors
     /// When the directory or a file cannot be written.
@@ -173,6 +176,8 @@ impl Report {
                 put(format!("{name}-{kind}-us.hgrm"), hgrm::text(histogram))?;
             }
         }
+        let page = crate::page::write(directory, None).map_err(std::io::Error::other)?;
+        files.push(page);
         Ok(files)
     }
 }

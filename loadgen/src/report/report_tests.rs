@@ -43,6 +43,7 @@ fn report(alter: impl FnOnce(&mut Report)) -> Report {
         durable: None,
         capacity: None,
         disturbed: Vec::new(),
+        server_series: Vec::new(),
         environment_start: environment.clone(),
         environment_end: environment,
         interference: Some(Interference::default()),
@@ -207,7 +208,8 @@ fn the_files_lie_in_one_directory() {
             "private-lag-us.hgrm",
             "private-service-us.hgrm",
             "private-response-us.hgrm",
-            "private-delivery-us.hgrm"
+            "private-delivery-us.hgrm",
+            "report.html"
         ]
     );
     let json: Value = serde_json::from_str(&fs::read_to_string(&files[0]).unwrap()).unwrap();

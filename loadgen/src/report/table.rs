@@ -363,7 +363,7 @@ fn mebibytes(bytes: f64) -> String {
 }
 
 /// A figure with its thousands apart; small ones keep two decimals.
-pub(super) fn grouped(value: f64) -> String {
+pub(crate) fn grouped(value: f64) -> String {
     if value.abs() < 100.0 && value.fract() != 0.0 {
         format!("{value:.2}")
     } else {
