@@ -24,8 +24,9 @@ pub trait MessageWriter: Debug + Send {
     /// each record, and one for each question; when this returns, every `Ok` in it is on the disk.
     ///
     /// A record without a `seq` gets the next one of its conversation, or, if its client message id is known, the first
-    /// place, id and time again. A record with a `seq` is written there whatever else is known, because it may have been
-    /// shown there already: only the same message again changes nothing.
+    /// place, id and time again; in a group its sender must be a member, as of this transaction. A record with a `seq` is
+    /// written there whatever else is known, because it may have been shown there already: only the same message again
+    /// changes nothing.
     ///
     /// # Errors
     /// Then nothing of it was acknowledged, and the same may be given again: what a broken commit has brought to the disk
@@ -79,6 +80,18 @@ pub trait MessageReader: Debug + Send {
     /// # Errors
     /// As [`Error`] says.
     fn pull(&mut self, conversation: ConversationId, after: Seq, limit: u16) -> Result<Page>;
+
+    /// The same for somebody who wishes to read it: `None` if that is a group of others.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    fn pull_for(
+        &mut self,
+        conversation: ConversationId,
+        user: UserId,
+        after: Seq,
+        limit: u16,
+    ) -> Result<Option<Page>>;
 
     /// The last `seq` of a conversation; zero if it has none.
     ///
@@ -201,6 +214,16 @@ impl MessageWriter for Writer {
 impl MessageReader for Reader {
     fn pull(&mut self, conversation: ConversationId, after: Seq, limit: u16) -> Result<Page> {
         Self::pull(self, conversation, after, limit)
+    }
+
+    fn pull_for(
+        &mut self,
+        conversation: ConversationId,
+        user: UserId,
+        after: Seq,
+        limit: u16,
+    ) -> Result<Option<Page>> {
+        Self::pull_for(self, conversation, user, after, limit)
     }
 
     fn head(&mut self, conversation: ConversationId) -> Result<Seq> {

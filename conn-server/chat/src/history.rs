@@ -33,6 +33,7 @@ impl Shard {
     ) {
         let Pull { conversation, after, limit } = pull;
         let Some(conn) = self.conns.get(key) else { return };
+        let user = conn.user;
         let is_member = match conversation.as_room() {
             Some(room) => self.rooms.is_member(conn, room),
             None => conversation.peer_of(conn.user).is_some(),
@@ -55,7 +56,7 @@ impl Shard {
             self.await_answer(key);
             let pending = Pending::Page { key, correlation, conversation, after };
             let ticket = self.desk.open(now.mono, pending);
-            let page = PullPage { ticket, conversation, after, limit };
+            let page = PullPage { ticket, conversation, user, after, limit };
             fx.store.requests.push(StoreRequest::Pull(page));
         } else {
             self.counters.store_credit_hits += 1;

@@ -1,6 +1,6 @@
 //! What comes from other threads: mail of peer shards, and answers of the store.
 
-use wire::{Kind, MessageId, Reject, Seq, ShardId, Text};
+use wire::{ConversationId, Kind, MessageId, Reject, RoomId, Seq, ShardId, Text};
 
 use crate::effects::Effects;
 use crate::mail::{Mail, Post, Refusal};
@@ -111,7 +111,9 @@ impl Shard {
                 if let Some(frame) = append.frame {
                     self.pool.release(frame);
                 }
-                self.refuse(now, append.asker, reject_of(result), fx);
+                let reject = reject_of(result);
+                let room = lost_room(append.conversation, reject);
+                self.refuse_and_evict(now, append.asker, reject, room, fx);
             }
             (
                 Pending::Page { key, correlation, conversation, after },
@@ -125,7 +127,7 @@ impl Shard {
                 Ok(Stored::Head(head)),
             ) => {
                 // Under `relaxed` this shard may be ahead of the store.
-                let known = self.known.head(wire::ConversationId::room(room)).unwrap_or_default();
+                let known = self.known.head(ConversationId::room(room)).unwrap_or_default();
                 let head = known.max(*head);
                 let mail = Mail::Entered { origin, correlation, room, head };
                 self.mail_conn(now, mail, origin, fx);
@@ -168,24 +170,32 @@ impl Shard {
     fn on_read_fault(&mut self, now: Now, pending: &Pending, reject: Reject, fx: &mut Effects) {
         let is_fault = matches!(reject, Reject::Busy | Reject::Refused);
         self.counters.store_faults += u64::from(is_fault);
-        let mut made_member = None;
+        let mut room = None;
         let (origin, correlation, kind) = match *pending {
-            Pending::Page { key, correlation, .. } => (self.conn_ref(key), correlation, Kind::Pull),
+            Pending::Page { key, correlation, conversation, .. } => {
+                room = lost_room(conversation, reject);
+                (self.conn_ref(key), correlation, Kind::Pull)
+            }
             Pending::Conversations { key, correlation, .. } => {
                 (self.conn_ref(key), correlation, Kind::Conversations)
             }
             Pending::Serve { key, correlation, kind } => (self.conn_ref(key), correlation, kind),
-            Pending::Enter { asker, room } => {
-                made_member = asker.is_new.then_some(room);
+            Pending::Enter { asker, room: entered } => {
+                room = asker.is_new.then_some(entered).or(lost_room(ConversationId::room(entered), reject));
                 (asker.origin, asker.correlation, Kind::JoinRoom)
             }
             Pending::Append(_) | Pending::Learn { .. } | Pending::Parts(_) => return,
         };
         let client_message_id = wire::ClientMessageId(0);
-        let room = made_member;
         let refusal = Refusal { origin, correlation, kind, reject, client_message_id, room };
         self.mail_conn(now, Mail::Refuse(refusal), origin, fx);
     }
+}
+
+/// The room that a session must leave, because the store says that its user is not in it: whoever was put out of a group
+/// over another node did not hear of it here.
+fn lost_room(conversation: ConversationId, reject: Reject) -> Option<RoomId> {
+    if reject == Reject::NotMember { conversation.as_room() } else { None }
 }
 
 /// What a sender is told of a fault; an answer of the wrong kind is the store's bug and never the sender's.

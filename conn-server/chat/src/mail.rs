@@ -155,7 +155,8 @@ pub(crate) struct Refusal {
     pub(crate) kind: Kind,
     pub(crate) reject: Reject,
     pub(crate) client_message_id: ClientMessageId,
-    /// The room that the refused join had made its sender a member of.
+    /// The room that the sender's session must leave: a join that was refused had made it a member, or the store no longer
+    /// knows it as one.
     pub(crate) room: Option<RoomId>,
 }
 

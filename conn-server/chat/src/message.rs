@@ -4,8 +4,8 @@
 use alloc::vec::Vec;
 
 use wire::{
-    Acked, ClientMessageId, ConversationId, Event, Kind, Message, MessageId, Reject, SendRoom,
-    SendText, Seq, Text, UserId, home_of_user,
+    Acked, ClientMessageId, ConversationId, Event, Kind, Message, MessageId, Reject, RoomId,
+    SendRoom, SendText, Seq, Text, UserId, home_of_user,
 };
 
 use crate::config::Durability;
@@ -401,8 +401,19 @@ impl Shard {
 
     /// Tells the sender that its message is refused.
     pub(crate) fn refuse(&mut self, now: Now, asker: Asker, reject: Reject, fx: &mut Effects) {
+        self.refuse_and_evict(now, asker, reject, None, fx);
+    }
+
+    /// The same; its session leaves a room at that.
+    pub(crate) fn refuse_and_evict(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        reject: Reject,
+        room: Option<RoomId>,
+        fx: &mut Effects,
+    ) {
         let Asker { origin, correlation, kind, client_message_id } = asker;
-        let room = None;
         let refusal = Refusal { origin, correlation, kind, reject, client_message_id, room };
         self.mail_conn(now, Mail::Refuse(refusal), origin, fx);
     }

@@ -138,6 +138,8 @@ pub struct PullPage {
     pub ticket: Ticket,
     /// Of which conversation.
     pub conversation: ConversationId,
+    /// For whom: a stranger to a group is [`StoreFault::Rejected`].
+    pub user: UserId,
     /// After which `seq`.
     pub after: Seq,
     /// How many at most.

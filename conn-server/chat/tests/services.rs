@@ -152,6 +152,47 @@ fn whoever_is_put_out_of_a_group_hears_it_and_nothing_after() {
 }
 
 #[test]
+fn whoever_was_put_out_over_another_node_is_out_here_with_the_next_word_or_look() {
+    for shards in [1, 2, 3] {
+        for is_pull in [false, true] {
+            let mut world = World::with(shards, Durability::Commit);
+            let links = [1, 2].map(|user| {
+                let link = world.login(user, usize::try_from(user).unwrap() % world.shards());
+                world.peer(link).join(GROUP.0);
+                world.run();
+                world.peer(link).news();
+                link
+            });
+            world.store.strangers = vec![UserId(2)];
+            if is_pull {
+                world.peer(links[1]).pull(ConversationId::room(GROUP), 0, 10);
+            } else {
+                world.peer(links[1]).say(GROUP.0, 1, "still here");
+            }
+            world.run();
+            let news = world.peer(links[1]).news();
+            let is_refused = matches!(news[..], [Seen::Rejected { reject: Reject::NotMember, .. }]);
+            assert!(is_refused, "{news:?}");
+            assert!(world.peer(links[0]).texts().is_empty(), "nobody hears it");
+            world.peer(links[0]).say(GROUP.0, 1, "without him");
+            world.run();
+            assert!(world.peer(links[1]).texts().is_empty(), "the session is out of the room");
+            let faults: u64 =
+                (0..world.shards()).map(|shard| world.shard(shard).counters().store_faults).sum();
+            assert!(is_pull || faults == 1, "{faults}");
+            // Taken in again, it enters again.
+            world.store.strangers.clear();
+            world.peer(links[1]).join(GROUP.0);
+            world.run();
+            assert_eq!(world.peer(links[1]).news().len(), 1);
+            world.peer(links[0]).say(GROUP.0, 2, "welcome back");
+            world.run();
+            assert_eq!(world.peer(links[1]).texts().len(), 1);
+        }
+    }
+}
+
+#[test]
 fn a_stranger_does_not_enter_a_group() {
     for durability in [Durability::Commit, Durability::Relaxed] {
         let mut world = World::with(2, durability);

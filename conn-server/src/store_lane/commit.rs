@@ -10,7 +10,7 @@ use chat::{StoreBatch, StoreFault, StoreOutcome, StoreRequest, Stored};
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use store::{Appended, Ask, Record, RecordFault, Served};
 
-use super::desk::answer_busy;
+use super::desk::{NOT_MEMBER, answer_busy};
 use super::late::LateWriter;
 use super::monitor::{StoreMonitor, StoreStats};
 use super::services::{RefusalLog, asks, served_outcome};
@@ -335,6 +335,7 @@ fn outcome_of(result: &Result<Appended, RecordFault>) -> Result<Stored, StoreFau
         }
         Err(RecordFault::Conflict) => Err(StoreFault::Conflict),
         Err(RecordFault::Refused) => Err(StoreFault::Refused),
+        Err(RecordFault::NotMember) => Err(NOT_MEMBER),
     }
 }
 
@@ -343,6 +344,6 @@ const fn tally(stats: &mut StoreStats, result: &Result<Appended, RecordFault>) {
         Ok(Appended { is_retry: false, .. }) => stats.appended += 1,
         Ok(Appended { is_retry: true, .. }) => stats.retries += 1,
         Err(RecordFault::Conflict) => stats.conflicts += 1,
-        Err(RecordFault::Refused) => stats.refused += 1,
+        Err(RecordFault::Refused | RecordFault::NotMember) => stats.refused += 1,
     }
 }

@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use chat::{StoreBatch, StoreFault, StoreOutcome, StoreRequest, Stored, StoredMessage};
+use chat::{
+    PullPage, StoreBatch, StoreFault, StoreOutcome, StoreRequest, Stored, StoredMessage,
+};
 use crossbeam::channel::{Sender, TryRecvError};
 use wire::ShardId;
 
@@ -18,7 +20,7 @@ use crate::clock::Clock;
 use crate::mesh::{StoreLane, StoreMail};
 
 /// What a stranger to a group is told.
-const NOT_MEMBER: StoreFault = StoreFault::Rejected(wire::Reject::NotMember);
+pub(super) const NOT_MEMBER: StoreFault = StoreFault::Rejected(wire::Reject::NotMember);
 
 pub(super) struct Desk {
     reader: LateReader,
@@ -96,11 +98,12 @@ impl Desk {
         let begin = self.clock.mono();
         let (ticket, read) = match request {
             StoreRequest::Pull(pull) => {
+                let PullPage { ticket, conversation, user, after, limit } = pull;
                 let page = self
                     .reader
                     .get()
-                    .and_then(|reader| reader.pull(pull.conversation, pull.after, pull.limit));
-                (pull.ticket, page.map(|page| Ok(page_of(page))))
+                    .and_then(|reader| reader.pull_for(conversation, user, after, limit));
+                (ticket, page.map(|page| page.map(page_of).ok_or(NOT_MEMBER)))
             }
             StoreRequest::Head(head) => {
                 let seq = self.reader.get().and_then(|reader| match head.for_user {

@@ -146,6 +146,7 @@ fn appends_are_answered_in_order_and_read_back() {
     let pull = PullPage {
         ticket: Ticket::new(9, 0),
         conversation: text(0).conversation,
+        user: UserId(1),
         after: Seq(0),
         limit: 10,
     };

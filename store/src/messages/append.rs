@@ -9,7 +9,7 @@ use super::backlog::Key;
 use super::heads::Head;
 use super::senders::Senders;
 use super::writer::Memory;
-use super::{Appended, Record, RecordFault, numbers};
+use super::{Appended, Record, RecordFault, group_of, numbers};
 
 type Outcome = Result<Appended, RecordFault>;
 
@@ -26,6 +26,7 @@ pub(super) struct Append<'a> {
     retry: CachedStatement<'a>,
     highest_number: CachedStatement<'a>,
     floor: CachedStatement<'a>,
+    sql: &'a Connection,
 }
 
 /// A message that was there before, as far as it must be compared.
@@ -69,6 +70,7 @@ impl<'a> Append<'a> {
             )?,
             highest_number: Senders::ask(sql)?,
             floor: sql.prepare_cached("SELECT floor FROM conversations WHERE id = ?1")?,
+            sql,
         })
     }
 
@@ -78,12 +80,23 @@ impl<'a> Append<'a> {
             return Ok(Err(RecordFault::Refused));
         };
         match record.seq {
+            None if !self.may_say(record)? => Ok(Err(RecordFault::NotMember)),
             None => self.next(record, numbers),
             Some(seq) => match i64::try_from(seq.0) {
                 Ok(seq @ 1..) => self.placed(record, numbers, seq),
                 Ok(_) | Err(_) => Ok(Err(RecordFault::Refused)),
             },
         }
+    }
+
+    /// Whether its sender may say it: in a group, a member as of this transaction. Whoever was put out may not have heard of
+    /// it yet. What has its place was shown, so it is written whoever said it.
+    fn may_say(&self, record: &Record<'_>) -> rusqlite::Result<bool> {
+        let Some((group, user)) = group_of(record) else { return Ok(true) };
+        let mut member = self.sql.prepare_cached(
+            "SELECT 1 FROM group_members WHERE group_id = ?1 AND user_id = ?2",
+        )?;
+        member.exists((group, user))
     }
 
     /// A record that gets the next place, once.

@@ -83,6 +83,9 @@ pub enum RecordFault {
     /// The numbers name no conversation, a user's is too large, or the place is taken by another message.
     #[error("the record cannot be stored")]
     Refused,
+    /// The conversation is a group of others, by now at least.
+    #[error("the sender is not in that group")]
+    NotMember,
 }
 
 /// A stored message.
@@ -116,6 +119,15 @@ pub struct ConversationPage {
     pub heads: Vec<(ConversationId, Seq)>,
     /// Whether there was nothing after them.
     pub is_complete: bool,
+}
+
+/// The group that a record is for, as its row's number, and its sender: `None` unless it is for a group.
+///
+/// A number that no row can have is below zero, where nobody is a member.
+pub(crate) fn group_of(record: &Record<'_>) -> Option<(i64, i64)> {
+    let room = record.conversation.as_room().filter(|room| room.is_group())?;
+    let group = room.0.checked_sub(wire::GROUPS_FROM).and_then(|row| i64::try_from(row).ok());
+    Some((group.unwrap_or(-1), i64::try_from(record.from.0).unwrap_or(-1)))
 }
 
 /// The two numbers of a conversation as databases' integers, or nothing if no conversation has these.

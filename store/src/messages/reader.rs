@@ -131,32 +131,26 @@ impl Reader {
     /// # Errors
     /// As [`Error`](crate::Error) says.
     pub fn pull(&mut self, conversation: ConversationId, after: Seq, limit: u16) -> Result<Page> {
-        let (Some(numbers), Ok(after)) = (numbers(conversation), i64::try_from(after.0)) else {
-            return Ok(Page { is_complete: true, ..Page::default() });
-        };
+        self.read(|sql, recent| page_of(sql, recent, conversation, (after, limit)))
+    }
+
+    /// The same for somebody who wishes to read it: `None` if that is a group of others.
+    ///
+    /// # Errors
+    /// As [`Error`](crate::Error) says.
+    pub fn pull_for(
+        &mut self,
+        conversation: ConversationId,
+        user: UserId,
+        after: Seq,
+        limit: u16,
+    ) -> Result<Option<Page>> {
         self.read(|sql, recent| {
-            let mut page = Page { is_complete: true, ..Page::default() };
-            let Some(conversation) = row_of(sql, numbers)? else { return Ok(page) };
-            // One more than asked for tells whether there is more.
-            let limit = usize::from(limit);
-            let places = recent.beyond(sql, conversation, after, limit + 1)?;
-            let mut statement = sql.prepare_cached(
-                "SELECT seq, message_id, sender, unix_ms, body FROM messages WHERE id = ?1",
-            )?;
-            let mut text_bytes = 0;
-            for (_, row) in places {
-                if page.messages.len() >= limit || text_bytes >= limits::PAGE_TEXT_BYTES_MAX {
-                    page.is_complete = false;
-                    break;
-                }
-                // Somebody has removed the message by hand, if it is not there.
-                let Some(message) = statement.query_row([row], message).optional()? else {
-                    continue;
-                };
-                text_bytes += message.body.len();
-                page.messages.push(message);
+            let mut ledger = ReadLedger { sql, recent };
+            if !may_enter(&mut ledger, conversation, user)? {
+                return Ok(None);
             }
-            Ok(page)
+            page_of(sql, recent, conversation, (after, limit)).map(Some)
         })
     }
 
@@ -207,6 +201,40 @@ impl Reader {
         heads.truncate(usize::from(limit));
         Ok(ConversationPage { heads, is_complete })
     }
+}
+
+/// Messages of a conversation with a `seq` beyond one, at most `limit`.
+fn page_of(
+    sql: &Connection,
+    recent: &Recent,
+    conversation: ConversationId,
+    (after, limit): (Seq, u16),
+) -> rusqlite::Result<Page> {
+    let mut page = Page { is_complete: true, ..Page::default() };
+    let (Some(numbers), Ok(after)) = (numbers(conversation), i64::try_from(after.0)) else {
+        return Ok(page);
+    };
+    let Some(conversation) = row_of(sql, numbers)? else { return Ok(page) };
+    // One more than asked for tells whether there is more.
+    let limit = usize::from(limit);
+    let places = recent.beyond(sql, conversation, after, limit + 1)?;
+    let mut statement = sql.prepare_cached(
+        "SELECT seq, message_id, sender, unix_ms, body FROM messages WHERE id = ?1",
+    )?;
+    let mut text_bytes = 0;
+    for (_, row) in places {
+        if page.messages.len() >= limit || text_bytes >= limits::PAGE_TEXT_BYTES_MAX {
+            page.is_complete = false;
+            break;
+        }
+        // Somebody has removed the message by hand, if it is not there.
+        let Some(message) = statement.query_row([row], message).optional()? else {
+            continue;
+        };
+        text_bytes += message.body.len();
+        page.messages.push(message);
+    }
+    Ok(page)
 }
 
 /// The last `seq` of a conversation; zero if it has none.

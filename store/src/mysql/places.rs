@@ -14,7 +14,7 @@ use super::fault::{Done, Fault};
 use super::link::Session;
 use super::statement::{Rows, lists, tuples};
 use crate::limits;
-use crate::messages::{Appended, Record, RecordFault, numbers};
+use crate::messages::{Appended, Record, RecordFault, group_of, numbers};
 
 type Outcome = Result<Appended, RecordFault>;
 
@@ -74,6 +74,8 @@ pub(super) struct Places<'a, 's> {
 
 /// One batch on its way.
 struct Batch<'r> {
+    /// Groups and users who say something in them without being members.
+    strangers: HashSet<(i64, i64)>,
     known: HashMap<Number, Option<Known<'r>>>,
     /// What the batch itself has put somewhere.
     placed: HashMap<Place, Known<'r>>,
@@ -92,6 +94,7 @@ impl<'a, 's> Places<'a, 's> {
     pub(super) fn append(&mut self, records: &[Record<'_>]) -> Done<Vec<Outcome>> {
         self.lock(records.iter().map(|record| record.conversation))?;
         let mut batch = Batch {
+            strangers: self.strangers(records)?,
             known: self.known(records)?,
             placed: HashMap::new(),
             messages: Vec::new(),
@@ -202,6 +205,26 @@ impl<'a, 's> Places<'a, 's> {
         Ok(())
     }
 
+    /// Those of the senders in groups who are no members there. Whoever is one stays one until this transaction ends: so
+    /// nothing is said in a group by somebody whom another node has put out of it before.
+    fn strangers(&mut self, records: &[Record<'_>]) -> Done<HashSet<(i64, i64)>> {
+        let mut strangers: HashSet<(i64, i64)> = records.iter().filter_map(group_of).collect();
+        let mut keys: Vec<[i64; 2]> = strangers.iter().map(|key| <[i64; 2]>::from(*key)).collect();
+        // Each node locks them in this order.
+        keys.sort_unstable();
+        for (size, list) in lists(&keys) {
+            let query = format!(
+                "SELECT group_id, user_id FROM group_members WHERE (group_id, user_id) IN ({})
+                 ORDER BY group_id, user_id LOCK IN SHARE MODE",
+                tuples(size, 2)
+            );
+            for row in self.sql.rows(&query, list)? {
+                strangers.remove(&(int(&row, 0), int(&row, 1)));
+            }
+        }
+        Ok(strangers)
+    }
+
     /// What the records' client message ids stand for; `None` for a message that somebody has removed by hand.
     fn known<'r>(&mut self, records: &[Record<'_>]) -> Done<HashMap<Number, Option<Known<'r>>>> {
         let mut keys: Vec<[i64; 2]> = records.iter().map(|record| number(record).into()).collect();
@@ -229,6 +252,9 @@ impl<'a, 's> Places<'a, 's> {
             return Ok(Err(RecordFault::Refused));
         };
         match record.seq {
+            None if group_of(record).is_some_and(|key| batch.strangers.contains(&key)) => {
+                Ok(Err(RecordFault::NotMember))
+            }
             None => Ok(self.next(record, head, batch)),
             Some(seq) => match i64::try_from(seq.0) {
                 Ok(seq @ 1..) => self.placed(record, head, seq, batch),

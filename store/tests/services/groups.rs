@@ -1,9 +1,9 @@
 //! Groups: who may do what, as each role, and what the others hear.
 
-use store::Answer;
+use store::{Answer, Record, RecordFault};
 use wire::{
-    AddMember, ConversationId, CreateGroup, Members, News, Reject, RemoveMember, Role, RoomId, Seq,
-    Service, SetRole, UserId,
+    AddMember, ClientMessageId, ConversationId, CreateGroup, Members, MessageId, News, Reject,
+    RemoveMember, Role, RoomId, Seq, Service, SetRole, UserId,
 };
 
 use crate::ground::Kind;
@@ -135,6 +135,67 @@ fn only_members_may_enter(on: Kind) {
     assert_eq!(shop.reader.head_for(open, bob).expect("a head"), Some(Seq(0)));
 }
 
+fn whoever_is_put_out_says_and_reads_nothing_through_any_node(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
+    let group = shop.group(alice, "friends");
+    let conversation = ConversationId::room(group);
+    shop.granted(alice, add(group, bob, Role::User));
+    shop.say(bob, conversation, "hi");
+    // Another node's connections, which have seen him as a member.
+    let backend = shop.ground.backend_with_accounts();
+    let mut other = backend.writer().expect("a writer");
+    let mut reader = backend.reader().expect("a reader");
+    let unix_ms = shop.now_ms;
+    let mut say = |number: u64| {
+        let record = Record {
+            conversation,
+            seq: None,
+            message_id: MessageId(5_000 + number),
+            from: bob,
+            client_message_id: ClientMessageId(5_000 + number),
+            unix_ms,
+            body: b"still here",
+        };
+        other.append_batch(&[record]).expect("worked").remove(0).map(|appended| appended.seq)
+    };
+    assert_eq!(say(1), Ok(Seq(2)));
+    let page = reader.pull_for(conversation, bob, Seq(0), 9).expect("read").expect("a member");
+    assert_eq!(page.messages.len(), 2);
+    shop.granted(alice, remove(group, bob));
+    assert_eq!(say(2), Err(RecordFault::NotMember));
+    assert_eq!(reader.pull_for(conversation, bob, Seq(0), 9).expect("read"), None);
+    let page = reader.pull_for(conversation, alice, Seq(0), 9).expect("read").expect("a member");
+    assert_eq!(page.messages.len(), 2, "what was refused left no gap and no text");
+    shop.granted(alice, add(group, bob, Role::User));
+    assert_eq!(say(2), Ok(Seq(3)));
+    // A group that is nobody's, and numbers that no group can have.
+    for room in [group.0 + 7, u64::MAX] {
+        let conversation = ConversationId::room(RoomId(room));
+        let record = Record { conversation, ..a_record(bob, shop.now_ms) };
+        let said = shop.writer.append_batch(&[record]).expect("worked");
+        assert_eq!(said, [Err(RecordFault::NotMember)]);
+        assert_eq!(reader.pull_for(conversation, bob, Seq(0), 9).expect("read"), None);
+    }
+    // In an open room everybody may.
+    let conversation = ConversationId::room(RoomId(9));
+    let record = Record { conversation, ..a_record(bob, shop.now_ms) };
+    assert!(shop.writer.append_batch(&[record]).expect("worked")[0].is_ok());
+    let page = reader.pull_for(conversation, alice, Seq(0), 9).expect("read").expect("all may");
+    assert_eq!(page.messages.len(), 1);
+}
+
+fn a_record(from: UserId, unix_ms: u64) -> Record<'static> {
+    Record {
+        conversation: ConversationId::room(RoomId(9)),
+        seq: None,
+        message_id: MessageId(7_000),
+        from,
+        client_message_id: ClientMessageId(7_000),
+        unix_ms,
+        body: b"anybody here?",
+    }
+}
+
 fn groups_are_bounded_and_named(on: Kind) {
     let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     for name in [&b""[..], b" ", b"two\nlines"] {
@@ -178,6 +239,7 @@ crate::on_every_backend!(
     roles_decide,
     there_is_always_one_creator,
     only_members_may_enter,
+    whoever_is_put_out_says_and_reads_nothing_through_any_node,
     groups_are_bounded_and_named,
     members_come_by_page,
 );

@@ -6,10 +6,13 @@ use chat::{
     Append, Serve, Served, StoreBatch, StoreFault, StoreOutcome, StoreRequest, Stored,
     StoredMessage,
 };
-use wire::{Command, ConversationId, FrameView, Message, MessageId, Reject, Seq, ShardId};
+use wire::{Command, ConversationId, FrameView, Message, MessageId, Reject, Seq, ShardId, UserId};
 
 /// What a service was asked: by whom, when its ids, and the kind of it.
 pub type Asked = (Serve, wire::Kind);
+
+/// What a stranger to a group is told.
+const NOT_MEMBER: StoreFault = StoreFault::Rejected(Reject::NotMember);
 
 /// How it behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +95,9 @@ impl FakeStore {
                 StoreOutcome { ticket: append.ticket, result }
             }
             StoreRequest::Pull(page) => {
+                if self.is_stranger(page.conversation, page.user) {
+                    return StoreOutcome { ticket: page.ticket, result: Err(NOT_MEMBER) };
+                }
                 let mut found: Vec<StoredMessage> = self
                     .messages
                     .get(&page.conversation)
@@ -107,10 +113,10 @@ impl FakeStore {
             }
             StoreRequest::Head(head) => {
                 let seq = self.head(head.conversation);
-                let is_group = head.conversation.as_room().is_some_and(wire::RoomId::is_group);
-                let is_stranger = head.for_user.is_some_and(|user| self.strangers.contains(&user));
-                let result = if is_group && is_stranger {
-                    Err(StoreFault::Rejected(Reject::NotMember))
+                let is_stranger =
+                    head.for_user.is_some_and(|user| self.is_stranger(head.conversation, user));
+                let result = if is_stranger {
+                    Err(NOT_MEMBER)
                 } else {
                     Ok(Stored::Head(seq))
                 };
@@ -144,12 +150,20 @@ impl FakeStore {
         }
     }
 
+    fn is_stranger(&self, conversation: ConversationId, user: UserId) -> bool {
+        let is_group = conversation.as_room().is_some_and(wire::RoomId::is_group);
+        is_group && self.strangers.contains(&user)
+    }
+
     fn head(&self, conversation: ConversationId) -> Seq {
         let messages = self.messages.get(&conversation);
         Seq(messages.and_then(|messages| messages.keys().next_back().copied()).unwrap_or(0))
     }
 
     fn append(&mut self, append: &Append, body: &[u8]) -> Result<Stored, StoreFault> {
+        if append.seq.is_none() && self.is_stranger(append.conversation, append.from) {
+            return Err(NOT_MEMBER);
+        }
         let key = (append.from.0, append.client_message_id.0);
         if let Some((conversation, seq, message_id, unix_ms, text)) = self.retries.get(&key) {
             if *conversation != append.conversation || text != body {
