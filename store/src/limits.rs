@@ -6,6 +6,10 @@ use std::time::Duration;
 /// somebody's short read in a shell, short enough that a stalled file is noticed at once.
 pub const BUSY_TIMEOUT: Duration = Duration::from_millis(200);
 
+/// How long the profiles of a batch wait for the accounts' file: some commits of the gateways, and little for the messages of
+/// the batch, which wait meanwhile.
+pub const PROFILES_PATIENCE: Duration = Duration::from_millis(25);
+
 /// WAL pages after which a commit also moves them into the database: 16,384 pages of 4 KiB are 64 MiB, so that hot pages
 /// are moved once for many commits, and a restart after a crash has little to replay.
 pub const WAL_PAGES: u32 = 16_384;

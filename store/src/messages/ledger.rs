@@ -7,62 +7,10 @@ use rusqlite::{
 use wire::{ConversationId, Seq, SetProfile, UserId, limits::UNREAD_MAX};
 
 use super::append::Append;
+use super::profiles::Profiles;
 use super::reader::{Recent, conversations_of, head_of, row_of};
 use super::{Appended, Record, RecordFault, numbers};
-use crate::accounts::schema::ACCOUNTS;
-use crate::database::{Link, Options};
-use crate::services::{Fields, Ledger, Lists, Locked, Reads, Said, Value};
-
-/// Where profiles are written: in the accounts' file, over a connection of its own.
-#[derive(Debug)]
-pub(super) struct Profiles {
-    options: Option<Options>,
-    link: Option<Link>,
-}
-
-impl Profiles {
-    pub(super) fn new(messages: &Options) -> Self {
-        let options = messages.attached.as_ref().map(Options::new);
-        Self { options, link: None }
-    }
-
-    /// Writes a profile at once: it is no part of the messages' transaction.
-    fn set(&mut self, user: i64, profile: &SetProfile<'_>) -> rusqlite::Result<bool> {
-        let Some(options) = &self.options else { return Ok(false) };
-        let link = match self.link.take() {
-            Some(link) => Ok(link),
-            None => Link::write(options, ACCOUNTS),
-        };
-        // Whatever is in the way of that file, this question can be asked again.
-        let mut link = link.map_err(|_| busy())?;
-        let connection = link.connection().map_err(|_| busy())?;
-        let SetProfile { sex, nickname, description, avatar } = *profile;
-        let changed = connection
-            .prepare_cached(
-                "UPDATE profiles SET nickname = ?1, description = ?2, avatar = ?3, sex = ?4
-                 WHERE user_id = ?5",
-            )?
-            .execute((Text(nickname), Text(description), Text(avatar), sex, user))?;
-        self.link = Some(link);
-        Ok(changed > 0)
-    }
-}
-
-fn busy() -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(
-        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
-        Some("the accounts cannot be written".to_owned()),
-    )
-}
-
-/// Bytes that are UTF-8, as a text of SQLite's.
-struct Text<'a>(&'a [u8]);
-
-impl ToSql for Text<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
-    }
-}
+use crate::services::{Fields, Ledger, Lists, Locked, Profiled, Reads, Said, Value};
 
 impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -185,8 +133,8 @@ impl Ledger for WriteLedger<'_> {
         Ok(())
     }
 
-    fn set_profile(&mut self, user: i64, profile: &SetProfile<'_>) -> rusqlite::Result<bool> {
-        self.profiles.set(user, profile)
+    fn set_profile(&mut self, user: i64, profile: &SetProfile<'_>) -> rusqlite::Result<Profiled> {
+        Ok(self.profiles.set(user, profile))
     }
 
     fn open(&mut self, conversation: ConversationId) -> rusqlite::Result<Seq> {

@@ -8,6 +8,7 @@ mod backlog;
 mod heads;
 mod ids;
 mod ledger;
+mod profiles;
 mod reader;
 pub(crate) mod schema;
 mod senders;

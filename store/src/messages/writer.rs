@@ -4,11 +4,13 @@
 //! trust what it remembers after a transaction that failed or a commit of somebody else.
 
 use rusqlite::{Connection, TransactionBehavior};
+use wire::{Reject, Service};
 
 use super::append::Append;
 use super::backlog::Backlog;
 use super::heads::Heads;
-use super::ledger::{Profiles, WriteLedger};
+use super::ledger::WriteLedger;
+use super::profiles::Profiles;
 use super::senders::Senders;
 use super::trim::{Step, Trim, Trimmed};
 use super::{Appended, Record, RecordFault, Retention, ids, schema};
@@ -119,10 +121,20 @@ impl Writer {
             transaction.commit()?;
             Ok((results, served, trimmed))
         });
-        if result.is_err() && is_begun {
-            self.memory = Memory::default();
+        if result.is_err() {
+            self.profiles.roll_back();
+            if is_begun {
+                self.memory = Memory::default();
+            }
         }
-        let (results, served, trimmed) = result?;
+        let (results, mut served, trimmed): (_, Vec<Served>, _) = result?;
+        if !self.profiles.commit() {
+            for (ask, served) in asks.iter().zip(&mut served) {
+                if is_profile(ask) && served.is_ok() {
+                    *served = Err(Reject::Busy);
+                }
+            }
+        }
         self.trimmed.add(trimmed);
         Ok((results, served))
     }
@@ -220,6 +232,10 @@ impl Writer {
     pub fn set_bytes_max(&mut self, bytes_max: Option<u64>) -> Result<()> {
         self.link.set_bytes_max(bytes_max)
     }
+}
+
+const fn is_profile(ask: &Ask<'_>) -> bool {
+    matches!(ask.service, Service::SetProfile(_))
 }
 
 /// Makes sure that what is remembered is what the file says.

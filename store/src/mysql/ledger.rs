@@ -7,7 +7,7 @@ use super::fault::{Done, Fault};
 use super::link::Session;
 use super::places::{Places, bytes, int};
 use crate::messages::{Appended, Record, RecordFault, as_first, as_second, numbers};
-use crate::services::{Fields, Ledger, Lists, Locked, Reads, Said, Value};
+use crate::services::{Fields, Ledger, Lists, Locked, Profiled, Reads, Said, Value};
 
 impl From<Value<'_>> for Argument {
     fn from(value: Value<'_>) -> Self {
@@ -157,13 +157,13 @@ impl Ledger for WriteLedger<'_, '_> {
         Ok(())
     }
 
-    fn set_profile(&mut self, user: i64, profile: &SetProfile<'_>) -> Done<bool> {
+    fn set_profile(&mut self, user: i64, profile: &SetProfile<'_>) -> Done<Profiled> {
         let SetProfile { sex, nickname, description, avatar } = *profile;
         let found = self.0.sql.execute(
             "UPDATE profiles SET nickname = ?, description = ?, avatar = ?, sex = ? WHERE user_id = ?",
             vec![nickname.into(), description.into(), avatar.into(), sex.into(), user.into()],
         )?;
-        Ok(found > 0)
+        Ok(if found > 0 { Profiled::Written } else { Profiled::NoUser })
     }
 
     fn open(&mut self, conversation: ConversationId) -> Done<Seq> {

@@ -91,8 +91,12 @@ pub(crate) trait Ledger: Reads {
     /// is alone anyway, nothing.
     fn lock(&mut self, what: Locked) -> Result<(), Self::Error>;
 
-    /// Writes a profile; `false` if the user has none.
-    fn set_profile(&mut self, user: i64, profile: &SetProfile<'_>) -> Result<bool, Self::Error>;
+    /// Writes a profile. Where profiles lie in a file of their own, whatever is in the way there is this one's alone.
+    fn set_profile(
+        &mut self,
+        user: i64,
+        profile: &SetProfile<'_>,
+    ) -> Result<Profiled, Self::Error>;
 
     /// Makes a conversation unless it is there; gives its last `seq`.
     fn open(&mut self, conversation: ConversationId) -> Result<Seq, Self::Error>;
@@ -107,6 +111,17 @@ pub(crate) trait Ledger: Reads {
 
     /// Empties a message's text.
     fn blank(&mut self, conversation: ConversationId, seq: Seq) -> Result<(), Self::Error>;
+}
+
+/// What became of a profile that was to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profiled {
+    /// It is there when everything else of the batch is.
+    Written,
+    /// There is no such user.
+    NoUser,
+    /// Its file cannot be written for now.
+    Busy,
 }
 
 /// What a service changes by several statements.

@@ -14,7 +14,7 @@ mod people;
 use wire::{Done, MessageId, Reject, Service, UserId};
 
 pub use answer::{Answer, Audience, Tell};
-pub(crate) use ledger::{Fields, Ledger, Lists, Locked, Reads, Said, Value};
+pub(crate) use ledger::{Fields, Ledger, Lists, Locked, Profiled, Reads, Said, Value};
 
 /// What a session's user asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

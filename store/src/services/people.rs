@@ -6,7 +6,9 @@ use wire::{
 };
 
 use super::answer::{Answer, Pager};
-use super::{Ask, Fields, Ledger, Reads, Step, Stop, Value, done, ensure, friends, groups, number};
+use super::{
+    Ask, Fields, Ledger, Profiled, Reads, Step, Stop, Value, done, ensure, friends, groups, number,
+};
 use crate::limits::{ME_ITEMS_MAX, NICKNAME_CHARS_MAX, SEX_MAX};
 
 /// A profile as the store has it.
@@ -115,9 +117,11 @@ pub(super) fn set_profile<L: Ledger>(
     ensure(is_printable(set.avatar), Reject::Invalid)?;
     // As much as every backend's smallest number holds.
     ensure(set.sex <= SEX_MAX, Reject::Invalid)?;
-    let is_there = ledger.set_profile(number(ask.user)?, set)?;
-    ensure(is_there, Reject::NotFound)?;
-    Ok(done())
+    match ledger.set_profile(number(ask.user)?, set)? {
+        Profiled::Written => Ok(done()),
+        Profiled::NoUser => Err(Stop::Refused(Reject::NotFound)),
+        Profiled::Busy => Err(Stop::Refused(Reject::Busy)),
+    }
 }
 
 /// A name that is shown: some letters, no more than fit a line, nothing that moves the cursor.

@@ -1,11 +1,11 @@
 //! Profiles, and users by name.
 
-use store::Answer;
+use store::{Answer, Ask, Record};
 use wire::{
-    FindUsers, GetProfile, News, Profile, Reject, RequestFriend, Service, SetProfile, UserId,
+    ClientMessageId, ConversationId, FindUsers, GetProfile, MessageId, News, Profile, Reject, RequestFriend, Service, SetProfile, UserId,
 };
 
-use crate::ground::Kind;
+use crate::ground::{Ground, Kind};
 use crate::shop::{Heard, Shop, end, events};
 
 fn profiles(answer: &Answer) -> Vec<Profile<'_>> {
@@ -45,6 +45,85 @@ fn a_profile_is_written_by_its_user_and_read_by_all(on: Kind) {
     assert_eq!(profiles(&unset)[0].nickname, b"bob", "from the registration");
     let nobody = Service::GetProfile(GetProfile { user: UserId(77) });
     assert_eq!(shop.refused(bob, nobody), Reject::NotFound);
+}
+
+/// What a batch of questions and one message becomes, each question told by the reason of its refusal.
+fn work_on(shop: &mut Shop, asks: &[(UserId, Service<'_>)]) -> Vec<Option<Reject>> {
+    let record = Record {
+        conversation: ConversationId::private(asks[0].0, UserId(77)),
+        seq: None,
+        message_id: MessageId(shop.number()),
+        from: asks[0].0,
+        client_message_id: ClientMessageId(shop.number()),
+        unix_ms: shop.now_ms,
+        body: b"on its way",
+    };
+    let unix_ms = shop.now_ms;
+    let ask = |&(user, service)| Ask {
+        user,
+        unix_ms,
+        correlation: 7,
+        message_ids: None,
+        revoke_window_ms: 0,
+        service,
+    };
+    let asks: Vec<Ask<'_>> = asks.iter().map(ask).collect();
+    let (appended, served) = shop.writer.work(&[record], &asks).expect("the batch is written");
+    assert!(appended[0].is_ok());
+    served.into_iter().map(Result::err).collect()
+}
+
+const fn named(nickname: &[u8]) -> Service<'_> {
+    Service::SetProfile(SetProfile { sex: 0, nickname, description: b"", avatar: b"" })
+}
+
+/// The accounts' file, over another connection.
+fn accounts_file(shop: &Shop) -> rusqlite::Connection {
+    let Ground::Files(directory) = &shop.ground else { panic!("files") };
+    rusqlite::Connection::open(directory.path().join(store::ACCOUNTS_FILE)).expect("the file")
+}
+
+fn nickname(shop: &mut Shop, user: UserId) -> Vec<u8> {
+    let answer = shop.granted(user, Service::GetProfile(GetProfile { user }));
+    profiles(&answer)[0].nickname.to_vec()
+}
+
+#[test]
+fn while_the_accounts_file_is_locked_only_who_writes_a_profile_is_busy() {
+    let (mut shop, [alice, bob]) = Shop::with(Kind::Sqlite, ["alice", "bob"]);
+    let create = Service::CreateGroup(wire::CreateGroup { name: b"friends" });
+    let asks = [(alice, named(b"Al")), (bob, create), (bob, named(b"Bobby"))];
+    let lock = accounts_file(&shop);
+    lock.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    assert_eq!(work_on(&mut shop, &asks), [Some(Reject::Busy), None, Some(Reject::Busy)]);
+    lock.execute_batch("ROLLBACK").expect("free again");
+    assert_eq!(nickname(&mut shop, alice), b"alice");
+    assert_eq!(work_on(&mut shop, &asks[..1]), [None]);
+    assert_eq!(nickname(&mut shop, alice), b"Al");
+}
+
+#[test]
+fn the_profiles_of_a_batch_are_one_transaction() {
+    let (mut shop, [alice, bob, carol]) = Shop::with(Kind::Sqlite, ["alice", "bob", "carol"]);
+    accounts_file(&shop)
+        .execute_batch(
+            "CREATE TRIGGER full BEFORE UPDATE ON profiles WHEN new.nickname = 'too much'
+             BEGIN SELECT RAISE(ABORT, 'no room'); END",
+        )
+        .expect("a trigger");
+    let create = Service::CreateGroup(wire::CreateGroup { name: b"friends" });
+    let asks = [
+        (alice, named(b"Al")),
+        (UserId(99), named(b"nobody")),
+        (bob, named(b"too much")),
+        (bob, create),
+        (carol, named(b"Caro")),
+    ];
+    let busy = Some(Reject::Busy);
+    assert_eq!(work_on(&mut shop, &asks), [busy, Some(Reject::NotFound), busy, None, busy]);
+    assert_eq!(nickname(&mut shop, alice), b"alice", "none of them is there");
+    assert_eq!(work_on(&mut shop, &[asks[0], asks[4]]), [None, None]);
+    assert_eq!(nickname(&mut shop, carol), b"Caro");
 }
 
 fn a_nickname_fits_a_line(on: Kind) {
