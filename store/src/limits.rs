@@ -146,6 +146,10 @@ pub const REQUESTS_MADE_MAX: i64 = 200;
 /// Groups that one user may be in: as many as rooms that a session may enter.
 pub const GROUPS_PER_USER_MAX: i64 = 64;
 
+/// For how long making a group of the same name again gives the one that was just made, as long as nobody else is in it and
+/// nothing was said there: who waits for an answer asks again within some seconds.
+pub const GROUP_AGAIN_MS: u64 = 60_000;
+
 /// Members of one group. What is said in it goes to each of them: 5,000 at one message a second keep a twentieth of a
 /// processor busy.
 pub const GROUP_MEMBERS_MAX: i64 = 5_000;

@@ -10,7 +10,10 @@ use super::friends::count;
 use super::ledger::Locked;
 use super::people::{existing, is_name};
 use super::{Ask, Ledger, Reads, Step, Stop, Value, done, ensure, number};
-use crate::limits::{GROUP_MEMBERS_MAX, GROUPS_PER_USER_MAX};
+use crate::limits::{GROUP_AGAIN_MS, GROUP_MEMBERS_MAX, GROUPS_PER_USER_MAX};
+
+/// How many members a group has.
+const OF_GROUP: &str = "SELECT count(*) FROM group_members WHERE group_id = ?";
 
 /// A group's row: its room's number, less where groups begin.
 fn row_of<E>(group: RoomId) -> Result<i64, Stop<E>> {
@@ -90,6 +93,11 @@ pub(super) fn create<L: Ledger>(
     ensure(is_name(create.name), Reject::Invalid)?;
     ledger.lock(Locked::User(ask.user))?;
     existing(ledger, ask.user)?;
+    if let Some(group) = just_made(ledger, ask, create.name)? {
+        let role = Role::Creator.code();
+        answer.reply(Group { group, head: Seq(0), role, name: create.name });
+        return Ok(done());
+    }
     ensure_room_for_group(ledger, ask.user)?;
     let row = ledger.insert(
         "INSERT INTO chat_groups (name, unix_ms) VALUES (?, ?)",
@@ -100,6 +108,33 @@ pub(super) fn create<L: Ledger>(
     let role = Role::Creator.code();
     answer.reply(Group { group, head: Seq(0), role, name: create.name });
     Ok(done())
+}
+
+/// A group of this name that the user has just made and not used: whoever was told `busy`, or nothing, about a commit that
+/// has happened all the same, asks again and must not have two.
+fn just_made<L: Reads>(ledger: &mut L, ask: &Ask<'_>, name: &[u8]) -> Step<Option<RoomId>, L> {
+    let since = ask.unix_ms.saturating_sub(GROUP_AGAIN_MS);
+    let mut made = Vec::new();
+    ledger.rows(
+        "SELECT g.id, g.name FROM group_members m JOIN chat_groups g ON g.id = m.group_id
+         WHERE m.user_id = ? AND m.role = ? AND g.unix_ms >= ? ORDER BY m.group_id LIMIT ?",
+        &[
+            Value::Int(number(ask.user)?),
+            Value::Int(Role::Creator.code().into()),
+            Value::Int(i64::try_from(since).unwrap_or(i64::MAX)),
+            Value::Int(GROUPS_PER_USER_MAX),
+        ],
+        // Compared here: some databases take a name with a space behind for the same one.
+        &mut |row| made.extend((row.text(1) == name).then(|| row.int(0))),
+    )?;
+    for row in made {
+        let members = count(ledger, OF_GROUP, row)?;
+        let group = room_of(row);
+        if members == 1 && ledger.head(ConversationId::room(group))? == Seq(0) {
+            return Ok(Some(group));
+        }
+    }
+    Ok(None)
 }
 
 fn ensure_room_for_group<L: Reads>(ledger: &mut L, user: UserId) -> Step<(), L> {
@@ -155,8 +190,7 @@ pub(super) fn add<L: Ledger>(
     ensure(own > role, Reject::Forbidden)?;
     existing(ledger, add.user)?;
     ensure(role_of(ledger, add.group, add.user)?.is_none(), Reject::Exists)?;
-    let of_group = "SELECT count(*) FROM group_members WHERE group_id = ?";
-    let members = count(ledger, of_group, row_of(add.group)?)?;
+    let members = count(ledger, OF_GROUP, row_of(add.group)?)?;
     ensure(members < GROUP_MEMBERS_MAX, Reject::TooMany)?;
     ensure_room_for_group(ledger, add.user)?;
     insert(ledger, ask, (add.group, add.user, role))?;
@@ -175,8 +209,7 @@ pub(super) fn remove<L: Ledger>(
     let row = row_of(remove.group)?;
     let mut is_last = false;
     if remove.user == ask.user {
-        let of_group = "SELECT count(*) FROM group_members WHERE group_id = ?";
-        is_last = count(ledger, of_group, row)? == 1;
+        is_last = count(ledger, OF_GROUP, row)? == 1;
         ensure(own != Role::Creator || is_last, Reject::Forbidden)?;
     } else {
         ensure(own >= Role::Admin, Reject::Forbidden)?;

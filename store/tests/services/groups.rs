@@ -204,12 +204,31 @@ fn groups_are_bounded_and_named(on: Kind) {
     }
     let create = Service::CreateGroup(CreateGroup { name: b"a group" });
     assert_eq!(shop.refused(UserId(99), create), Reject::NotFound, "no account");
-    for _ in 0..store::limits::GROUPS_PER_USER_MAX {
-        shop.granted(alice, create);
+    for number in 0..store::limits::GROUPS_PER_USER_MAX {
+        shop.group(alice, &format!("group {number}"));
     }
     assert_eq!(shop.refused(alice, create), Reject::TooMany);
     let group = shop.group(bob, "bob's");
     assert_eq!(shop.refused(bob, add(group, alice, Role::User)), Reject::TooMany);
+}
+
+fn who_makes_a_group_again_because_no_answer_came_has_it_once(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
+    let group = shop.group(alice, "friends");
+    let before = shop.dump();
+    shop.now_ms += store::limits::GROUP_AGAIN_MS;
+    assert_eq!(shop.group(alice, "friends"), group, "the one that is there already");
+    assert_eq!(shop.dump(), before);
+    assert_ne!(shop.group(bob, "friends"), group, "another's");
+    assert_ne!(shop.group(alice, "friends "), group, "of another name");
+    shop.now_ms += 1;
+    let later = shop.group(alice, "friends");
+    assert_ne!(later, group, "she has forgotten the first one");
+    shop.granted(alice, add(later, bob, Role::User));
+    let third = shop.group(alice, "friends");
+    assert_ne!(third, later, "that one is in use");
+    shop.say(alice, ConversationId::room(third), "hello?");
+    assert!(![group, later, third].contains(&shop.group(alice, "friends")), "and that one too");
 }
 
 fn members_come_by_page(on: Kind) {
@@ -241,5 +260,6 @@ crate::on_every_backend!(
     only_members_may_enter,
     whoever_is_put_out_says_and_reads_nothing_through_any_node,
     groups_are_bounded_and_named,
+    who_makes_a_group_again_because_no_answer_came_has_it_once,
     members_come_by_page,
 );
