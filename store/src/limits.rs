@@ -146,6 +146,12 @@ pub const REQUESTS_MADE_MAX: i64 = 200;
 /// Groups that one user may be in: as many as rooms that a session may enter.
 pub const GROUPS_PER_USER_MAX: i64 = 64;
 
+/// A user who is in so many groups is taken into more by friends only: so strangers, who need nobody's consent, cannot fill the
+/// list, and three quarters of it are left for what the user wants.
+pub const GROUPS_BY_STRANGERS_MAX: i64 = 16;
+
+const _: () = assert!(GROUPS_BY_STRANGERS_MAX < GROUPS_PER_USER_MAX);
+
 /// For how long making a group of the same name again gives the one that was just made, as long as nobody else is in it and
 /// nothing was said there: who waits for an answer asks again within some seconds.
 pub const GROUP_AGAIN_MS: u64 = 60_000;

@@ -181,7 +181,10 @@ impl Shard {
             }
             Pending::Serve { key, correlation, kind } => (self.conn_ref(key), correlation, kind),
             Pending::Enter { asker, room: entered } => {
-                room = asker.is_new.then_some(entered).or(lost_room(ConversationId::room(entered), reject));
+                room = asker
+                    .is_new
+                    .then_some(entered)
+                    .or(lost_room(ConversationId::room(entered), reject));
                 (asker.origin, asker.correlation, Kind::JoinRoom)
             }
             Pending::Append(_) | Pending::Learn { .. } | Pending::Parts(_) => return,

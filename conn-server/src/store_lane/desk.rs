@@ -6,9 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use chat::{
-    PullPage, StoreBatch, StoreFault, StoreOutcome, StoreRequest, Stored, StoredMessage,
-};
+use chat::{PullPage, StoreBatch, StoreFault, StoreOutcome, StoreRequest, Stored, StoredMessage};
 use crossbeam::channel::{Sender, TryRecvError};
 use wire::ShardId;
 

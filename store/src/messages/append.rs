@@ -93,9 +93,9 @@ impl<'a> Append<'a> {
     /// it yet. What has its place was shown, so it is written whoever said it.
     fn may_say(&self, record: &Record<'_>) -> rusqlite::Result<bool> {
         let Some((group, user)) = group_of(record) else { return Ok(true) };
-        let mut member = self.sql.prepare_cached(
-            "SELECT 1 FROM group_members WHERE group_id = ?1 AND user_id = ?2",
-        )?;
+        let mut member = self
+            .sql
+            .prepare_cached("SELECT 1 FROM group_members WHERE group_id = ?1 AND user_id = ?2")?;
         member.exists((group, user))
     }
 

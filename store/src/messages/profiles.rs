@@ -3,8 +3,8 @@
 //! All of a batch are one transaction, which is committed right behind the messages'. Whatever is in its way (the file is
 //! locked, or the disk it lies on is full) is told to those who wished to write a profile, and to nobody else.
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::ToSql;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use wire::SetProfile;
 
 use crate::accounts::schema::ACCOUNTS;
@@ -34,10 +34,10 @@ enum Batch {
 
 impl Profiles {
     pub(super) fn new(messages: &Options) -> Self {
-        let options = messages.attached.as_ref().map(|path| Options {
-            busy_timeout: PROFILES_PATIENCE,
-            ..Options::new(path)
-        });
+        let options = messages
+            .attached
+            .as_ref()
+            .map(|path| Options { busy_timeout: PROFILES_PATIENCE, ..Options::new(path) });
         Self { options, link: None, batch: Batch::Idle }
     }
 

@@ -105,8 +105,8 @@ fn page_of(
     )?;
     let mut text_bytes = 0;
     for row in &rows {
-        let is_full = page.messages.len() >= usize::from(limit)
-            || text_bytes >= limits::PAGE_TEXT_BYTES_MAX;
+        let is_full =
+            page.messages.len() >= usize::from(limit) || text_bytes >= limits::PAGE_TEXT_BYTES_MAX;
         if is_full {
             page.is_complete = false;
             break;

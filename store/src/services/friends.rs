@@ -253,7 +253,8 @@ fn lock_both<L: Ledger>(ledger: &mut L, one: UserId, other: UserId) -> Step<(), 
     Ok(())
 }
 
-fn are_friends<L: Reads>(ledger: &mut L, user: i64, other: i64) -> Step<bool, L> {
+/// Whether they are friends.
+pub(super) fn are_friends<L: Reads>(ledger: &mut L, user: i64, other: i64) -> Step<bool, L> {
     let mut found = false;
     ledger.rows(
         "SELECT 1 FROM friends WHERE user_id = ? AND friend = ?",

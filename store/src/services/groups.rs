@@ -6,11 +6,13 @@ use wire::{
 };
 
 use super::answer::{Answer, Audience, Pager};
-use super::friends::count;
+use super::friends::{are_friends, count};
 use super::ledger::Locked;
 use super::people::{existing, is_name};
 use super::{Ask, Ledger, Reads, Step, Stop, Value, done, ensure, number};
-use crate::limits::{GROUP_AGAIN_MS, GROUP_MEMBERS_MAX, GROUPS_PER_USER_MAX};
+use crate::limits::{
+    GROUP_AGAIN_MS, GROUP_MEMBERS_MAX, GROUPS_BY_STRANGERS_MAX, GROUPS_PER_USER_MAX,
+};
 
 /// How many members a group has.
 const OF_GROUP: &str = "SELECT count(*) FROM group_members WHERE group_id = ?";
@@ -98,7 +100,7 @@ pub(super) fn create<L: Ledger>(
         answer.reply(Group { group, head: Seq(0), role, name: create.name });
         return Ok(done());
     }
-    ensure_room_for_group(ledger, ask.user)?;
+    ensure_room_for(ledger, ask.user, GROUPS_PER_USER_MAX)?;
     let row = ledger.insert(
         "INSERT INTO chat_groups (name, unix_ms) VALUES (?, ?)",
         &[Value::Text(create.name), Value::Int(ask.unix_ms.cast_signed())],
@@ -137,10 +139,11 @@ fn just_made<L: Reads>(ledger: &mut L, ask: &Ask<'_>, name: &[u8]) -> Step<Optio
     Ok(None)
 }
 
-fn ensure_room_for_group<L: Reads>(ledger: &mut L, user: UserId) -> Step<(), L> {
+/// Refuses if a user is in so many groups.
+fn ensure_room_for<L: Reads>(ledger: &mut L, user: UserId, most: i64) -> Step<(), L> {
     let of_user = "SELECT count(*) FROM group_members WHERE user_id = ?";
     let groups = count(ledger, of_user, number(user)?)?;
-    ensure(groups < GROUPS_PER_USER_MAX, Reject::TooMany)
+    ensure(groups < most, Reject::TooMany)
 }
 
 fn insert<L: Ledger>(
@@ -192,7 +195,12 @@ pub(super) fn add<L: Ledger>(
     ensure(role_of(ledger, add.group, add.user)?.is_none(), Reject::Exists)?;
     let members = count(ledger, OF_GROUP, row_of(add.group)?)?;
     ensure(members < GROUP_MEMBERS_MAX, Reject::TooMany)?;
-    ensure_room_for_group(ledger, add.user)?;
+    let is_friend = are_friends(ledger, number(add.user)?, number(ask.user)?)?;
+    ensure_room_for(
+        ledger,
+        add.user,
+        if is_friend { GROUPS_PER_USER_MAX } else { GROUPS_BY_STRANGERS_MAX },
+    )?;
     insert(ledger, ask, (add.group, add.user, role))?;
     tell(ledger, ask, (add.group, add.user, role), true, answer)?;
     Ok(done())

@@ -92,11 +92,8 @@ pub(crate) trait Ledger: Reads {
     fn lock(&mut self, what: Locked) -> Result<(), Self::Error>;
 
     /// Writes a profile. Where profiles lie in a file of their own, whatever is in the way there is this one's alone.
-    fn set_profile(
-        &mut self,
-        user: i64,
-        profile: &SetProfile<'_>,
-    ) -> Result<Profiled, Self::Error>;
+    fn set_profile(&mut self, user: i64, profile: &SetProfile<'_>)
+    -> Result<Profiled, Self::Error>;
 
     /// Makes a conversation unless it is there; gives its last `seq`.
     fn open(&mut self, conversation: ConversationId) -> Result<Seq, Self::Error>;

@@ -1,6 +1,6 @@
 //! Groups: who may do what, as each role, and what the others hear.
 
-use store::{Answer, Record, RecordFault};
+use store::{Answer, Record, RecordFault, limits};
 use wire::{
     AddMember, ClientMessageId, ConversationId, CreateGroup, Members, MessageId, News, Reject,
     RemoveMember, Role, RoomId, Seq, Service, SetRole, UserId,
@@ -204,7 +204,7 @@ fn groups_are_bounded_and_named(on: Kind) {
     }
     let create = Service::CreateGroup(CreateGroup { name: b"a group" });
     assert_eq!(shop.refused(UserId(99), create), Reject::NotFound, "no account");
-    for number in 0..store::limits::GROUPS_PER_USER_MAX {
+    for number in 0..limits::GROUPS_PER_USER_MAX {
         shop.group(alice, &format!("group {number}"));
     }
     assert_eq!(shop.refused(alice, create), Reject::TooMany);
@@ -216,7 +216,7 @@ fn who_makes_a_group_again_because_no_answer_came_has_it_once(on: Kind) {
     let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     let group = shop.group(alice, "friends");
     let before = shop.dump();
-    shop.now_ms += store::limits::GROUP_AGAIN_MS;
+    shop.now_ms += limits::GROUP_AGAIN_MS;
     assert_eq!(shop.group(alice, "friends"), group, "the one that is there already");
     assert_eq!(shop.dump(), before);
     assert_ne!(shop.group(bob, "friends"), group, "another's");
@@ -229,6 +229,29 @@ fn who_makes_a_group_again_because_no_answer_came_has_it_once(on: Kind) {
     assert_ne!(third, later, "that one is in use");
     shop.say(alice, ConversationId::room(third), "hello?");
     assert!(![group, later, third].contains(&shop.group(alice, "friends")), "and that one too");
+}
+
+fn strangers_cannot_fill_the_list_of_groups(on: Kind) {
+    let (mut shop, [alice, eve, bob]) = Shop::with(on, ["alice", "eve", "bob"]);
+    let (most, by_strangers) = (limits::GROUPS_PER_USER_MAX, limits::GROUPS_BY_STRANGERS_MAX);
+    for number in 0..by_strangers {
+        let group = shop.group(eve, &format!("spam {number}"));
+        shop.granted(eve, add(group, alice, Role::User));
+    }
+    let one_more = shop.group(eve, "spam");
+    assert_eq!(shop.refused(eve, add(one_more, alice, Role::User)), Reject::TooMany);
+    shop.befriend(alice, bob);
+    let party = shop.group(bob, "party");
+    shop.granted(bob, add(party, alice, Role::User));
+    for number in by_strangers + 1..most {
+        shop.group(alice, &format!("own {number}"));
+    }
+    let full = Service::CreateGroup(CreateGroup { name: b"beyond" });
+    assert_eq!(shop.refused(alice, full), Reject::TooMany);
+    // Whoever leaves some of them has room for strangers again only below their bound.
+    shop.granted(alice, remove(party, alice));
+    assert_eq!(shop.refused(eve, add(one_more, alice, Role::User)), Reject::TooMany);
+    shop.granted(bob, add(party, alice, Role::User));
 }
 
 fn members_come_by_page(on: Kind) {
@@ -261,5 +284,6 @@ crate::on_every_backend!(
     whoever_is_put_out_says_and_reads_nothing_through_any_node,
     groups_are_bounded_and_named,
     who_makes_a_group_again_because_no_answer_came_has_it_once,
+    strangers_cannot_fill_the_list_of_groups,
     members_come_by_page,
 );

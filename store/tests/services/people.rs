@@ -2,7 +2,8 @@
 
 use store::{Answer, Ask, Record};
 use wire::{
-    ClientMessageId, ConversationId, FindUsers, GetProfile, MessageId, News, Profile, Reject, RequestFriend, Service, SetProfile, UserId,
+    ClientMessageId, ConversationId, FindUsers, GetProfile, MessageId, News, Profile, Reject,
+    RequestFriend, Service, SetProfile, UserId,
 };
 
 use crate::ground::{Ground, Kind};

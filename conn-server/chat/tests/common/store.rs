@@ -115,11 +115,7 @@ impl FakeStore {
                 let seq = self.head(head.conversation);
                 let is_stranger =
                     head.for_user.is_some_and(|user| self.is_stranger(head.conversation, user));
-                let result = if is_stranger {
-                    Err(NOT_MEMBER)
-                } else {
-                    Ok(Stored::Head(seq))
-                };
+                let result = if is_stranger { Err(NOT_MEMBER) } else { Ok(Stored::Head(seq)) };
                 StoreOutcome { ticket: head.ticket, result }
             }
             StoreRequest::Serve(serve) => {
