@@ -24,7 +24,7 @@ pub trait MessageWriter: Debug + Send {
     /// each record, and one for each question; when this returns, every `Ok` in it is on the disk.
     ///
     /// A record without a `seq` gets the next one of its conversation, or, if its client message id is known, the first
-    /// place, id and time again; in a group its sender must be a member, as of this transaction. A record with a `seq` is
+    /// place, id and time again, even if it was taken back since; in a group its sender must be a member, as of this transaction. A record with a `seq` is
     /// written there whatever else is known, because it may have been shown there already: only the same message again
     /// changes nothing.
     ///

@@ -106,6 +106,13 @@ impl Shard {
             (Pending::Append(append), Ok(Stored::Appended { seq, message_id, unix_ms })) => {
                 self.on_appended(now, append, (*seq, *message_id, *unix_ms), fx);
             }
+            (Pending::Append(append), Ok(Stored::Revoked { seq, message_id })) => {
+                self.counters.retries += u64::from(message_id.0 != append.message_id);
+                if let Some(frame) = append.frame {
+                    self.pool.release(frame);
+                }
+                self.ack(now, append.asker, append.conversation, (*seq, *message_id), fx);
+            }
             (Pending::Append(append), result) => {
                 self.counters.store_faults += 1;
                 if let Some(frame) = append.frame {

@@ -319,11 +319,13 @@ impl Shard {
                 self.refuse(now, asker, Reject::Busy, fx);
                 return true;
             }
-            // The first append may have failed; writing the same place again does no harm.
-            self.append(now, offer, (Some(place.0), place.1, None), fx);
-        } else {
-            self.ack(now, asker, conversation, place, fx);
+            // The first append may have failed; writing the same place again does no harm. Only the store knows whether the
+            // message was taken back meanwhile, so it is not pushed again before its answer.
+            let frame = self.encode_text(now, offer, place);
+            self.append(now, offer, (Some(place.0), place.1, frame), fx);
+            return true;
         }
+        self.ack(now, asker, conversation, place, fx);
         if let Some(frame) = self.encode_text(now, offer, place) {
             self.deliver(now, asker.origin, conversation, from, frame, fx);
         }

@@ -191,6 +191,13 @@ pub enum Stored {
         /// When it was first taken.
         unix_ms: u64,
     },
+    /// The message was written before, and its sender has taken it back since: it is acknowledged, and nobody hears it again.
+    Revoked {
+        /// Its place.
+        seq: Seq,
+        /// Its id.
+        message_id: MessageId,
+    },
     /// A page of messages.
     Page {
         /// In the order of their `seq`.

@@ -112,6 +112,27 @@ fn a_client_message_id_used_for_another_text_is_a_conflict() {
 }
 
 #[test]
+fn a_retry_of_what_was_taken_back_is_acknowledged_and_heard_by_nobody() {
+    for durability in [Durability::Commit, Durability::Relaxed] {
+        let mut world = World::with(3, durability);
+        let [alice, bob, _] = users();
+        let (a, b) = (world.login(alice, 0), world.login(bob, 1));
+        world.peer(a).text(bob, 1, "oops");
+        world.run();
+        let acked = world.peer(a).news();
+        assert_eq!(world.peer(b).texts().len(), 1);
+        world.store.blank(private(alice, bob), wire::Seq(1));
+        world.peer(a).text(bob, 1, "oops");
+        world.run();
+        assert_eq!(world.peer(a).news(), acked, "its place again");
+        assert!(world.peer(b).texts().is_empty(), "{durability:?}");
+        world.peer(a).text(bob, 2, "next");
+        world.run();
+        assert_eq!(world.peer(b).texts(), [(2, "next".to_owned())]);
+    }
+}
+
+#[test]
 fn both_sides_see_one_order() {
     for durability in ALL {
         let mut world = World::with(3, durability);

@@ -330,7 +330,10 @@ fn records(job: &Job) -> impl Iterator<Item = Record<'_>> {
 
 fn outcome_of(result: &Result<Appended, RecordFault>) -> Result<Stored, StoreFault> {
     match *result {
-        Ok(Appended { seq, message_id, unix_ms, is_retry: _ }) => {
+        Ok(Appended { seq, message_id, is_revoked: true, .. }) => {
+            Ok(Stored::Revoked { seq, message_id })
+        }
+        Ok(Appended { seq, message_id, unix_ms, is_retry: _, is_revoked: false }) => {
             Ok(Stored::Appended { seq, message_id, unix_ms })
         }
         Err(RecordFault::Conflict) => Err(StoreFault::Conflict),

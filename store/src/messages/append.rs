@@ -38,6 +38,14 @@ struct Known {
     is_same_body: bool,
 }
 
+impl Known {
+    /// Whether it is, or was until it was taken back, what is said now: no text is ever empty, so an emptied one is nobody
+    /// else's.
+    const fn has_its_body(&self) -> bool {
+        self.is_same_body || self.appended.is_revoked
+    }
+}
+
 impl<'a> Append<'a> {
     pub(super) fn new(
         sql: &'a Connection,
@@ -59,7 +67,8 @@ impl<'a> Append<'a> {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?,
             message: sql.prepare_cached(
-                "SELECT seq, message_id, unix_ms, conversation, sender, client_message_id, body = ?2
+                "SELECT seq, message_id, unix_ms, conversation, sender, client_message_id, body = ?2,
+                        length(body) = 0
                  FROM messages WHERE id = ?1",
             )?,
             place: sql.prepare_cached(
@@ -136,7 +145,7 @@ impl<'a> Append<'a> {
         if let Some(row) = there {
             let there = self.message.query_row((row, record.body), known)?;
             let is_same =
-                (there.sender, there.client_message_id) == number(record) && there.is_same_body;
+                (there.sender, there.client_message_id) == number(record) && there.has_its_body();
             return Ok(if is_same { Ok(there.appended) } else { Err(RecordFault::Refused) });
         }
         let number = number(record);
@@ -163,7 +172,7 @@ impl<'a> Append<'a> {
     ) -> rusqlite::Result<Outcome> {
         let conversation = self.find(record.conversation, numbers)?;
         let is_same =
-            first.is_same_body && conversation.is_some_and(|head| head.row == first.conversation);
+            first.has_its_body() && conversation.is_some_and(|head| head.row == first.conversation);
         Ok(if is_same { Ok(first.appended) } else { Err(RecordFault::Conflict) })
     }
 
@@ -264,6 +273,7 @@ fn fresh(record: &Record<'_>, seq: i64) -> Appended {
         message_id: record.message_id,
         unix_ms: record.unix_ms,
         is_retry: false,
+        is_revoked: false,
     }
 }
 
@@ -274,6 +284,7 @@ fn known(row: &Row<'_>) -> rusqlite::Result<Known> {
             message_id: MessageId(row.get::<_, i64>(1)?.cast_unsigned()),
             unix_ms: row.get::<_, i64>(2)?.cast_unsigned(),
             is_retry: true,
+            is_revoked: row.get(7)?,
         },
         conversation: row.get(3)?,
         sender: row.get(4)?,

@@ -55,6 +55,8 @@ pub struct Appended {
     pub unix_ms: u64,
     /// Whether it was there before: then the other fields are those of the first time.
     pub is_retry: bool,
+    /// Whether it was taken back since: it has its place, and nobody should hear its text again.
+    pub is_revoked: bool,
 }
 
 /// What is kept; by default everything. What goes, goes in the order of its arrival, some messages with each commit.

@@ -62,6 +62,13 @@ struct Known<'r> {
     body: Cow<'r, [u8]>,
 }
 
+impl Known<'_> {
+    /// Whether it has this text, or had one that was taken back: no text is ever empty, so an emptied one is nobody else's.
+    fn has_body(&self, body: &[u8]) -> bool {
+        *self.body == *body || self.appended.is_revoked
+    }
+}
+
 /// The messages within an open transaction.
 #[derive(Debug)]
 pub(super) struct Places<'a, 's> {
@@ -269,7 +276,7 @@ impl<'a, 's> Places<'a, 's> {
             // One record must not stop all others for ever because its message is gone.
             Some(None) => return Err(RecordFault::Refused),
             Some(Some(first)) if first.appended.unix_ms >= self.expired_ms => {
-                let is_same = *first.body == *record.body && first.conversation == head.row;
+                let is_same = first.has_body(record.body) && first.conversation == head.row;
                 return if is_same { Ok(first.appended) } else { Err(RecordFault::Conflict) };
             }
             Some(Some(_)) => batch.freed.push(number(record)),
@@ -293,7 +300,7 @@ impl<'a, 's> Places<'a, 's> {
             None => self.at((head.row, seq))?,
         };
         if let Some(there) = there {
-            let is_same = there.number == number(record) && *there.body == *record.body;
+            let is_same = there.number == number(record) && there.has_body(record.body);
             return Ok(if is_same { Ok(there.appended) } else { Err(RecordFault::Refused) });
         }
         let is_free = match batch.known.get(&number(record)) {
@@ -336,6 +343,7 @@ impl<'a, 's> Places<'a, 's> {
             message_id: record.message_id,
             unix_ms: record.unix_ms,
             is_retry: false,
+            is_revoked: false,
         };
         let known = Known {
             appended: Appended { is_retry: true, ..appended },
@@ -477,6 +485,7 @@ fn of_row(row: &Row, number: Number) -> Known<'static> {
             message_id: MessageId(int(row, 4).cast_unsigned()),
             unix_ms: int(row, 5).cast_unsigned(),
             is_retry: true,
+            is_revoked: bytes(row, 6).is_empty(),
         },
         conversation: int(row, 2),
         number,

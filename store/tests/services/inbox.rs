@@ -1,9 +1,9 @@
 //! Conversations: what is unread, cursors, and messages taken back.
 
-use store::{Answer, Retention};
+use store::{Answer, Appended, Record, RecordFault, Retention};
 use wire::{
-    AddMember, ConversationId, Inbox, InboxItem, MarkRead, News, OpenPrivate, Reject, RemoveMember,
-    Revoke, RoomId, Seq, Service, UserId,
+    AddMember, ClientMessageId, ConversationId, Inbox, InboxItem, MarkRead, MessageId, News,
+    OpenPrivate, Reject, RemoveMember, Revoke, RoomId, Seq, Service, UserId,
 };
 
 use crate::ground::Kind;
@@ -187,6 +187,42 @@ fn whoever_said_it_may_take_it_back_for_a_while(on: Kind) {
     assert_eq!(shop.texts(conversation)[1].2, "stays");
 }
 
+fn what_was_taken_back_is_acknowledged_when_it_is_said_again(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
+    let conversation = ConversationId::private(alice, bob);
+    let record = Record {
+        conversation,
+        seq: None,
+        message_id: MessageId(70),
+        from: alice,
+        client_message_id: ClientMessageId(1 << 40),
+        unix_ms: shop.now_ms,
+        body: b"oops",
+    };
+    let say = |shop: &mut Shop, record| {
+        shop.writer.append_batch(&[record]).expect("worked").remove(0).expect("acknowledged")
+    };
+    let first = say(&mut shop, record);
+    shop.say(bob, conversation, "what?");
+    let again = say(&mut shop, Record { message_id: MessageId(71), ..record });
+    assert_eq!(again, Appended { is_retry: true, ..first });
+    shop.granted(alice, revoke(conversation, first.seq.0));
+    let gone = Appended { is_retry: true, is_revoked: true, ..first };
+    assert_eq!(say(&mut shop, Record { message_id: MessageId(72), ..record }), gone);
+    // As under `relaxed`, where its place was given before.
+    assert_eq!(say(&mut shop, Record { seq: Some(first.seq), ..record }), gone);
+    let mut other = shop.ground.backend_with_accounts().writer().expect("another node");
+    assert_eq!(other.append_batch(&[record]).expect("worked"), [Ok(gone)]);
+    assert_eq!(shop.texts(conversation)[0].2, "", "and stays taken back");
+    let elsewhere = ConversationId::private(alice, alice);
+    let moved = Record { conversation: elsewhere, ..record };
+    assert_eq!(
+        shop.writer.append_batch(&[moved]).expect("worked"),
+        [Err(RecordFault::Conflict)],
+        "said to somebody else it is another message"
+    );
+}
+
 fn in_rooms_and_groups_it_is_told_to_all(on: Kind) {
     let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     let room = RoomId(5);
@@ -217,5 +253,6 @@ crate::on_every_backend!(
     many_unread_are_many,
     an_inbox_comes_by_page_groups_last,
     whoever_said_it_may_take_it_back_for_a_while,
+    what_was_taken_back_is_acknowledged_when_it_is_said_again,
     in_rooms_and_groups_it_is_told_to_all,
 );

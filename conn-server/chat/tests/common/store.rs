@@ -156,6 +156,12 @@ impl FakeStore {
         Seq(messages.and_then(|messages| messages.keys().next_back().copied()).unwrap_or(0))
     }
 
+    /// What taking a message back does.
+    pub fn blank(&mut self, conversation: ConversationId, seq: Seq) {
+        let messages = self.messages.get_mut(&conversation).expect("a conversation");
+        messages.get_mut(&seq.0).expect("a message").body.clear();
+    }
+
     fn append(&mut self, append: &Append, body: &[u8]) -> Result<Stored, StoreFault> {
         if append.seq.is_none() && self.is_stranger(append.conversation, append.from) {
             return Err(NOT_MEMBER);
@@ -165,7 +171,11 @@ impl FakeStore {
             if *conversation != append.conversation || text != body {
                 return Err(StoreFault::Conflict);
             }
-            return Ok(Stored::Appended { seq: *seq, message_id: *message_id, unix_ms: *unix_ms });
+            let (seq, message_id, unix_ms) = (*seq, *message_id, *unix_ms);
+            if self.messages[conversation][&seq.0].body.is_empty() {
+                return Ok(Stored::Revoked { seq, message_id });
+            }
+            return Ok(Stored::Appended { seq, message_id, unix_ms });
         }
         let seq = append.seq.unwrap_or_else(|| Seq(self.head(append.conversation).0 + 1));
         let Append { conversation, message_id, from, unix_ms, .. } = *append;
