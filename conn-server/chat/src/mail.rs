@@ -209,6 +209,12 @@ pub(crate) enum Mail<'a> {
         room: RoomId,
         frame: &'a [u8],
     },
+    /// News for a user, behind what was said in a conversation; at its home.
+    TellBehind {
+        conversation: ConversationId,
+        to: UserId,
+        frame: &'a [u8],
+    },
     /// News for a user.
     Tell {
         to: UserId,
@@ -301,7 +307,8 @@ impl Mail<'_> {
             | Self::Read(_)
             | Self::ListPart(_)
             | Self::Signal { .. }
-            | Self::TellRoom { .. } => COMMAND,
+            | Self::TellRoom { .. }
+            | Self::TellBehind { .. } => COMMAND,
             Self::Deliver { .. } | Self::Tell { .. } | Self::Evict { .. } => DELIVERY,
             Self::DeliverAt { .. }
             | Self::DeliverRoom { .. }

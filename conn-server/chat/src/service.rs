@@ -5,8 +5,9 @@
 use alloc::vec::Vec;
 
 use wire::{
-    CallSignal, ClientMessageId, Command, Done, Kind, Message, News, Reject, RoomId, SendTexts,
-    ServiceFrame, SignalCall, Texts, UserId, home_of_room, home_of_user, split_frame,
+    CallSignal, ClientMessageId, Command, ConversationId, Done, Kind, Message, News, Reject,
+    RoomId, SendTexts, ServiceFrame, SignalCall, Texts, UserId, home_of_room, home_of_user,
+    split_frame,
 };
 
 use crate::config::Durability;
@@ -76,6 +77,9 @@ impl Shard {
             match *hearer {
                 Hearer::User(user) => self.tell_user(now, user, frames, fx),
                 Hearer::Room(room) => self.tell_room(now, room, frames, fx),
+                Hearer::Behind(conversation, user) => {
+                    self.tell_behind(now, conversation, user, frames, fx);
+                }
             }
         }
         for (room, user) in &served.evicted {
@@ -98,7 +102,7 @@ impl Shard {
     }
 
     /// Tells a user something, if online.
-    fn tell_user(&mut self, now: Now, to: UserId, frame: &[u8], fx: &mut Effects) {
+    pub(crate) fn tell_user(&mut self, now: Now, to: UserId, frame: &[u8], fx: &mut Effects) {
         let home = home_of_user(to, self.config.shards);
         if home == self.config.shard {
             self.on_tell(now, to, frame, fx);
@@ -107,6 +111,28 @@ impl Shard {
             self.counters.dropped_frames += 1;
         } else {
             self.outbox.post(home, &Mail::Tell { to, frame }, &mut self.counters, fx);
+        }
+    }
+
+    /// Tells a user something about what was said in a conversation: over its home, where its texts come from. Between two
+    /// shards nothing overtakes, and the store's answer about a text is handled there before mail that was caused by a later
+    /// one; so whatever was said before is heard before.
+    fn tell_behind(
+        &mut self,
+        now: Now,
+        conversation: ConversationId,
+        to: UserId,
+        frame: &[u8],
+        fx: &mut Effects,
+    ) {
+        let home = conversation.home(self.config.shards);
+        if home == self.config.shard {
+            self.tell_user(now, to, frame, fx);
+        } else if self.outbox.is_full(home, COMMAND) {
+            self.counters.dropped_frames += 1;
+        } else {
+            let mail = Mail::TellBehind { conversation, to, frame };
+            self.outbox.post(home, &mail, &mut self.counters, fx);
         }
     }
 
@@ -232,7 +258,7 @@ impl Shard {
         fx: &mut Effects,
     ) {
         if self.on_tell(now, to, frame, fx) {
-            let done = Done { next: wire::ConversationId::default(), is_complete: 1 };
+            let done = Done { next: ConversationId::default(), is_complete: 1 };
             let mut frame = Vec::new();
             let fits = News::Done(done).append_to(correlation, &mut frame);
             debug_assert!(fits, "a short frame");

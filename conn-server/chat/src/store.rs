@@ -237,6 +237,8 @@ pub enum Hearer {
     User(UserId),
     /// Whoever has entered a room.
     Room(RoomId),
+    /// One user of a private conversation, behind all that was said in it before: by the way that its texts take.
+    Behind(ConversationId, UserId),
 }
 
 /// A message as the store gives it back.

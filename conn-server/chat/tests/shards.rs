@@ -4,12 +4,14 @@
 
 mod common;
 
-use chat::Durability;
 use chat::limits::{MAIL_CREDIT_BYTES, MAIL_RESERVE_BYTES};
+use chat::{Durability, Hearer, Served};
+use common::store::{done, news};
 use common::{Seen, World};
 use std::time::Duration;
 use wire::{
-    CloseReason, Command, ConversationId, Reject, RoomId, UserId, home_of_room, home_of_user,
+    CloseReason, Command, ConversationId, Kind, Reject, Revoke, Revoked, RoomId, Seq, Service,
+    SignalCall, UserId, home_of_room, home_of_user,
 };
 
 const ALL: [Durability; 3] = [Durability::None, Durability::Relaxed, Durability::Commit];
@@ -45,6 +47,38 @@ fn check_talk(world: &mut World, (a, a_link): (u64, usize), (b, b_link): (u64, u
             "{news:?}"
         );
     }
+}
+
+#[test]
+fn what_was_taken_back_is_heard_behind_its_text_whatever_waits_where() {
+    let mut world = World::with(3, Durability::Commit);
+    // Their conversation lives with the lower number, away from where either of them is connected.
+    let bob = user(2, 9);
+    let alice = (1..bob).find(|user| home_of_user(UserId(*user), 3).0 == 1).unwrap();
+    let conversation = ConversationId::private(UserId(alice), UserId(bob));
+    assert_eq!(conversation.home(3).0, 1);
+    let (a, b, other) = (world.login(alice, 0), world.login(bob, 2), world.login(user(0, 0), 0));
+    // Bob's shard is slow, its inbox full: what is for it waits with whoever sends it.
+    (world.held_mail, world.inbox_max) = (vec![2], 1);
+    let sign = SignalCall { to: UserId(user(2, 5)), call: 1, signal: 1, body: b"" };
+    world.peer(other).command(Command::SignalCall(sign));
+    world.run();
+    world.peer(a).text(bob, 1, "oops");
+    world.run();
+    assert!(matches!(world.peer(a).news()[..], [Seen::Acked { seq: 1, .. }]));
+    let revoked = Revoked { conversation, seq: Seq(1), by: UserId(alice) };
+    let tells = vec![(Hearer::Behind(conversation, UserId(bob)), news(0, revoked))];
+    world.store.answers.push_back(Ok(Served { frames: done(3), tells, evicted: Vec::new() }));
+    let payload = Box::leak(Box::default());
+    let revoke = Service::Revoke(Revoke { conversation, seq: Seq(1) });
+    world.peer(a).command(Command::Service(revoke.encode(payload).unwrap()));
+    world.run();
+    assert_eq!(world.peer(a).news(), [Seen::Done { correlation: 3 }]);
+    world.held_mail.clear();
+    world.run();
+    let heard = world.peer(b).news();
+    let in_order = matches!(heard[..], [Seen::Text { .. }, Seen::News(Kind::Revoked)]);
+    assert!(in_order, "{heard:?}");
 }
 
 /// How many texts somebody has got, in order from the first place on.

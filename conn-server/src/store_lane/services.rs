@@ -80,6 +80,7 @@ pub(super) fn served_outcome(served: Served) -> Result<Stored, StoreFault> {
             let hearer = match tell.to {
                 Audience::User(user) => Hearer::User(user),
                 Audience::Room(room) => Hearer::Room(room),
+                Audience::Behind(conversation, user) => Hearer::Behind(conversation, user),
             };
             (hearer, tell.frames)
         })

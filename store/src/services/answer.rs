@@ -12,6 +12,8 @@ pub enum Audience {
     User(UserId),
     /// Whoever has entered a room.
     Room(RoomId),
+    /// One user of a private conversation, behind all that was said in it before.
+    Behind(ConversationId, UserId),
 }
 
 /// Something for others to hear.

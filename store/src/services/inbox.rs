@@ -159,7 +159,8 @@ pub(super) fn revoke<L: Ledger>(
     ledger.blank(conversation, seq)?;
     let audience = match conversation.as_room() {
         Some(room) => Some(Audience::Room(room)),
-        None => conversation.peer_of(ask.user).map(Audience::User),
+        // Whoever hears of it must have the text by then, or would show it afterwards.
+        None => conversation.peer_of(ask.user).map(|peer| Audience::Behind(conversation, peer)),
     };
     if let Some(audience) = audience {
         answer.tell(audience, Revoked { conversation, seq, by: ask.user });

@@ -1,6 +1,6 @@
 //! Conversations: what is unread, cursors, and messages taken back.
 
-use store::{Answer, Appended, Record, RecordFault, Retention};
+use store::{Answer, Appended, Audience, Record, RecordFault, Retention};
 use wire::{
     AddMember, ClientMessageId, ConversationId, Inbox, InboxItem, MarkRead, MessageId, News,
     OpenPrivate, Reject, RemoveMember, Revoke, RoomId, Seq, Service, UserId,
@@ -180,6 +180,7 @@ fn whoever_said_it_may_take_it_back_for_a_while(on: Kind) {
         told(&answer, bob)[..],
         [Heard::News(News::Revoked(gone))] if (gone.seq.0, gone.by) == (first, alice)
     ));
+    assert_eq!(answer.tells[0].to, Audience::Behind(conversation, bob), "never before the text");
     assert_eq!(shop.texts(conversation)[0].2, "", "its text is gone");
     assert!(shop.granted(alice, revoke(conversation, first)).tells.is_empty(), "once");
     shop.now_ms += 1;

@@ -162,7 +162,10 @@ pub fn events(frames: &[u8]) -> impl Iterator<Item = Heard<'_>> {
 
 /// What was told to one user.
 pub fn told(answer: &Answer, user: UserId) -> Vec<Heard<'_>> {
-    let mine = answer.tells.iter().filter(move |tell| tell.to == Audience::User(user));
+    let mine = answer.tells.iter().filter(move |tell| match tell.to {
+        Audience::User(to) | Audience::Behind(_, to) => to == user,
+        Audience::Room(_) => false,
+    });
     mine.flat_map(|tell| events(&tell.frames)).collect()
 }
 

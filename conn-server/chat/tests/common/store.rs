@@ -36,7 +36,7 @@ pub struct FakeStore {
     /// What the next services answer; a bare `Done` behind these.
     pub answers: VecDeque<Result<Served, Reject>>,
     /// Whoever is in no group may enter none.
-    pub strangers: Vec<wire::UserId>,
+    pub strangers: Vec<UserId>,
 }
 
 impl Default for FakeStore {
