@@ -20,8 +20,9 @@ use crate::services::{Ask, Served};
 
 /// Writes messages, and what people know of each other.
 pub trait MessageWriter: Debug + Send {
-    /// Appends all records in one transaction, in their order, and serves what is asked behind them. Gives one result for
-    /// each record, and one for each question; when this returns, every `Ok` in it is on the disk.
+    /// Appends all records in one transaction, in their order, and serves what is asked behind them, in the same one if it
+    /// is not very much. Gives one result for each record, and one for each question; when this returns, every `Ok` in it
+    /// is on the disk, and each question was served whole or not at all.
     ///
     /// A record without a `seq` gets the next one of its conversation, or, if its client message id is known, the first
     /// place, id and time again, even if it was taken back since; in a group its sender must be a member, as of this transaction. A record with a `seq` is

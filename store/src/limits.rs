@@ -168,6 +168,10 @@ pub const INBOX_ITEMS_MAX: u16 = 64;
 /// them for all connections together, at 16,382 unless told otherwise.
 pub const MYSQL_STATEMENTS_MAX: usize = 160;
 
+/// Services that change something in one transaction: each is some statements of its own, during which what it has locked is
+/// locked, so with some 200 µs each this bounds that to some 50 ms. What is beyond waits for the next transaction.
+pub const MYSQL_CHANGES_MAX: usize = 64;
+
 /// Rows in one statement: from here on a larger one saves next to nothing. A power of two, as its sizes are.
 pub const MYSQL_ROWS_MAX: usize = 256;
 

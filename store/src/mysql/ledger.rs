@@ -5,6 +5,7 @@ use wire::{ConversationId, Seq, SetProfile, UserId, limits::UNREAD_MAX};
 
 use super::fault::{Done, Fault};
 use super::link::Session;
+use super::locks::Locks;
 use super::places::{Places, bytes, int};
 use crate::messages::{Appended, Record, RecordFault, as_first, as_second, numbers};
 use crate::services::{Fields, Ledger, Lists, Locked, Profiled, Reads, Said, Value};
@@ -107,7 +108,11 @@ pub(super) fn conversations(
 }
 
 /// The writer's: everything happens in its open transaction.
-pub(super) struct WriteLedger<'a, 's>(pub(super) Places<'a, 's>);
+pub(super) struct WriteLedger<'a, 's> {
+    pub(super) places: Places<'a, 's>,
+    /// What this transaction has locked.
+    pub(super) locks: Locks,
+}
 
 impl Reads for WriteLedger<'_, '_> {
     type Error = Fault;
@@ -118,29 +123,32 @@ impl Reads for WriteLedger<'_, '_> {
         values: &[Value<'_>],
         each: &mut dyn FnMut(&dyn Fields),
     ) -> Done<()> {
-        rows(self.0.sql, query, values, each)
+        rows(self.places.sql, query, values, each)
     }
 
     fn head(&mut self, conversation: ConversationId) -> Done<Seq> {
-        head(self.0.sql, conversation)
+        head(self.places.sql, conversation)
     }
 
     fn unread(&mut self, conversation: ConversationId, user: UserId, after: Seq) -> Done<u16> {
-        unread(self.0.sql, conversation, user, after)
+        unread(self.places.sql, conversation, user, after)
     }
 }
 
 impl Ledger for WriteLedger<'_, '_> {
     fn execute(&mut self, statement: &'static str, values: &[Value<'_>]) -> Done<u64> {
-        self.0.sql.execute(statement, arguments(values))
+        self.places.sql.execute(statement, arguments(values))
     }
 
     fn insert(&mut self, statement: &'static str, values: &[Value<'_>]) -> Done<i64> {
-        self.0.sql.execute(statement, arguments(values))?;
-        Ok(self.0.sql.last_number().cast_signed())
+        self.places.sql.execute(statement, arguments(values))?;
+        Ok(self.places.sql.last_number().cast_signed())
     }
 
     fn lock(&mut self, what: Locked) -> Done<()> {
+        if self.locks.note(what) {
+            return Ok(());
+        }
         let (query, number) = match what {
             Locked::User(user) => {
                 ("SELECT user_id FROM accounts WHERE user_id = ? FOR UPDATE", Some(user.0))
@@ -152,14 +160,14 @@ impl Ledger for WriteLedger<'_, '_> {
         };
         // A number that no row can have has nothing to be locked: what follows finds nobody.
         if let Some(Ok(number)) = number.map(i64::try_from) {
-            self.0.sql.first(query, vec![number.into()])?;
+            self.places.sql.first(query, vec![number.into()])?;
         }
         Ok(())
     }
 
     fn set_profile(&mut self, user: i64, profile: &SetProfile<'_>) -> Done<Profiled> {
         let SetProfile { sex, nickname, description, avatar } = *profile;
-        let found = self.0.sql.execute(
+        let found = self.places.sql.execute(
             "UPDATE profiles SET nickname = ?, description = ?, avatar = ?, sex = ? WHERE user_id = ?",
             vec![nickname.into(), description.into(), avatar.into(), sex.into(), user.into()],
         )?;
@@ -167,11 +175,11 @@ impl Ledger for WriteLedger<'_, '_> {
     }
 
     fn open(&mut self, conversation: ConversationId) -> Done<Seq> {
-        Ok(Seq(self.0.open(conversation)?.cast_unsigned()))
+        Ok(Seq(self.places.open(conversation)?.cast_unsigned()))
     }
 
     fn append(&mut self, record: &Record<'_>) -> Done<Result<Appended, RecordFault>> {
-        let mut outcomes = self.0.append(std::slice::from_ref(record))?;
+        let mut outcomes = self.places.append(std::slice::from_ref(record))?;
         outcomes.pop().ok_or(Fault::Stale("a record without an outcome"))
     }
 
@@ -179,7 +187,7 @@ impl Ledger for WriteLedger<'_, '_> {
         let (Some((first, second)), Ok(seq)) = (numbers(conversation), i64::try_from(seq.0)) else {
             return Ok(None);
         };
-        let row = self.0.sql.first(
+        let row = self.places.sql.first(
             "SELECT m.sender, m.unix_ms, LENGTH(m.body)
              FROM conversations c JOIN messages m ON m.conversation = c.id
              WHERE c.first = ? AND c.second = ? AND m.seq = ?",
@@ -196,7 +204,7 @@ impl Ledger for WriteLedger<'_, '_> {
         let (Some((first, second)), Ok(seq)) = (numbers(conversation), i64::try_from(seq.0)) else {
             return Ok(());
         };
-        self.0.sql.execute(
+        self.places.sql.execute(
             "UPDATE conversations c JOIN messages m ON m.conversation = c.id SET m.body = ''
              WHERE c.first = ? AND c.second = ? AND m.seq = ?",
             vec![first.into(), second.into(), seq.into()],

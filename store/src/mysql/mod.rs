@@ -9,6 +9,7 @@ mod accounts;
 mod fault;
 mod ledger;
 mod link;
+mod locks;
 mod options;
 mod places;
 mod private;

@@ -99,6 +99,7 @@ impl<'a, 's> Places<'a, 's> {
 
     /// Writes records, in their order, unless they are known, in conflict or impossible.
     pub(super) fn append(&mut self, records: &[Record<'_>]) -> Done<Vec<Outcome>> {
+        // A batch has locked them before, together with what its services need.
         self.lock(records.iter().map(|record| record.conversation))?;
         let mut batch = Batch {
             strangers: self.strangers(records)?,
@@ -138,7 +139,18 @@ impl<'a, 's> Places<'a, 's> {
 
     /// Locks conversations, and makes those that are not there.
     fn lock(&mut self, wanted: impl Iterator<Item = ConversationId>) -> Done<()> {
+        self.lock_all(wanted, &[])
+    }
+
+    /// The same; and locks others that may be needed, if they are there: making them for what may be refused would be in
+    /// everybody's way.
+    pub(super) fn lock_all(
+        &mut self,
+        wanted: impl Iterator<Item = ConversationId>,
+        others: &[ConversationId],
+    ) -> Done<()> {
         let mut wanted: Vec<ConversationId> = wanted
+            .chain(others.iter().copied())
             .filter(|wanted| numbers(*wanted).is_some() && !self.heads.contains_key(wanted))
             .collect();
         wanted.sort_unstable();
@@ -153,7 +165,7 @@ impl<'a, 's> Places<'a, 's> {
         }
         rows.extend(self.find(&unknown)?);
         let found: HashSet<ConversationId> = rows.values().copied().collect();
-        unknown.retain(|conversation| !found.contains(conversation));
+        unknown.retain(|one| !found.contains(one) && !others.contains(one));
         self.make(&unknown)?;
         let mut ids: Vec<[i64; 1]> = rows.keys().map(|row| [*row]).collect();
         ids.sort_unstable();

@@ -1,10 +1,13 @@
-//! The writer: one transaction per batch, in statements over many rows.
+//! The writer: one transaction per batch, in statements over many rows; more than one only if very much is asked in it.
 //!
 //! Must never answer before the commit. Remembers nothing between batches that another node could change.
+
+use wire::Reject;
 
 use super::fault::Done;
 use super::ledger::WriteLedger;
 use super::link::{Begin, Link, Session};
+use super::locks::Locks;
 use super::options::MysqlOptions;
 use super::places::{Memory, Places, remember};
 use crate::contract::MessageWriter;
@@ -29,6 +32,31 @@ impl MysqlWriter {
     /// `Busy` if the server cannot be reached, `Refused` if it does not let us in or its tables are a newer version's.
     pub fn open(options: &MysqlOptions) -> Result<Self> {
         Ok(Self { link: Link::open(options)?, memory: Memory::default(), unswept: 0 })
+    }
+
+    /// One transaction.
+    fn commit(
+        &mut self,
+        records: &[Record<'_>],
+        asks: &[Ask<'_>],
+        expired_ms: u64,
+    ) -> Result<Worked> {
+        let Self { link, memory, .. } = self;
+        let (worked, rows) = link.transact(Begin::Write, |sql| {
+            let locks = Locks::of(asks);
+            let mut places = Places::new(sql, memory, expired_ms);
+            let said = records.iter().map(|record| record.conversation);
+            places.lock_all(said, locks.conversations())?;
+            locks.take(places.sql)?;
+            let appended = places.append(records)?;
+            let mut ledger = WriteLedger { places, locks };
+            let served =
+                asks.iter().map(|ask| change(&mut ledger, ask)).collect::<Done<Vec<_>>>()?;
+            Ok(((appended, served), ledger.places.finish()?))
+        })?;
+        remember(memory, rows);
+        self.unswept += records.len() as u64;
+        Ok(worked)
     }
 
     /// Removes some client message ids that have expired, every so many records, twice as many as came since: between two
@@ -62,18 +90,19 @@ impl MessageWriter for MysqlWriter {
         // By the batch's lowest time, so that one clock that runs ahead forgets nothing early.
         let expired_ms = now.saturating_sub(limits::RETRY_KEPT_MS);
         self.sweep(expired_ms);
-        let Self { link, memory, .. } = self;
-        let (worked, rows) = link.transact(Begin::Write, |sql| {
-            let mut places = Places::new(sql, memory, expired_ms);
-            let appended = places.append(records)?;
-            let mut ledger = WriteLedger(places);
-            let served =
-                asks.iter().map(|ask| change(&mut ledger, ask)).collect::<Done<Vec<_>>>()?;
-            Ok(((appended, served), ledger.0.finish()?))
-        })?;
-        remember(memory, rows);
-        self.unswept += records.len() as u64;
-        Ok(worked)
+        let (asks, more) = asks.split_at(asks.len().min(limits::MYSQL_CHANGES_MAX));
+        let (appended, mut served) = self.commit(records, asks, expired_ms)?;
+        let mut is_well = true;
+        for asks in more.chunks(limits::MYSQL_CHANGES_MAX) {
+            let worked = if is_well { self.commit(&[], asks, expired_ms).ok() } else { None };
+            is_well = worked.is_some();
+            match worked {
+                Some((_, more)) => served.extend(more),
+                // What came before is done, so this is told to those who asked it, and the next batch meets the same.
+                None => served.extend(asks.iter().map(|_| Err(Reject::Busy))),
+            }
+        }
+        Ok((appended, served))
     }
 
     fn lease_id_blocks(&mut self, shards: u16) -> Result<Vec<u64>> {

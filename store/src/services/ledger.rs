@@ -121,8 +121,8 @@ pub(crate) enum Profiled {
     Busy,
 }
 
-/// What a service changes by several statements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a service changes by several statements. Users before groups: that is the order in which they are locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Locked {
     /// A user's friends, requests and groups.
     User(UserId),
