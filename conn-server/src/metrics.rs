@@ -82,11 +82,10 @@ impl Scrape {
 
     fn store(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let Some(report) = &self.store else { return Ok(()) };
-        for (name, value) in report.stats.each() {
+        for (name, about, value) in report.stats.each() {
             let name = format!("store_{name}");
-            let about = name.replace('_', " ");
             encoder
-                .encode_descriptor(&name, &about, None, MetricType::Counter)?
+                .encode_descriptor(&name, about, None, MetricType::Counter)?
                 .encode_counter::<NoLabelSet, _, f64>(&value, None)?;
         }
         let is_failing = report.write_fault.is_some() || report.read_fault.is_some();
@@ -215,6 +214,7 @@ mod tests {
 
     fn store() -> StoreReport {
         let mut stats = StoreStats { appended: 9, ..StoreStats::default() };
+        (stats.write_links.broken, stats.read_links.broken) = (2, 3);
         stats.groups.record(3);
         StoreReport { stats, write_fault: None, read_fault: None, committing: None }
     }
@@ -252,6 +252,8 @@ mod tests {
             "ringline_node_rss_bytes 4096",
             "ringline_node_registered 1",
             "ringline_node_store_appended_total 9",
+            "ringline_node_store_connections_broken_total 5",
+            "# HELP ringline_node_store_appended Messages written.",
             "ringline_node_store_latency_seconds_count 0",
             "ringline_node_store_failing 0",
             "ringline_node_store_group_messages_bucket{le=\"3.0\"} 1",

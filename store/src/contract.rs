@@ -71,6 +71,25 @@ pub trait MessageWriter: Debug + Send {
     fn trimmed(&self) -> Trimmed {
         Trimmed::default()
     }
+
+    /// How its connection has fared; a file has none.
+    fn links(&self) -> LinkStats {
+        LinkStats::default()
+    }
+}
+
+/// How the connection to a database server has fared, since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkStats {
+    /// Connections that were made, the first one included.
+    pub made: u64,
+    /// Connections that broke, or were given up because the server did not answer in time.
+    pub broken: u64,
+    /// Attempts to make one that failed.
+    pub refused: u64,
+    /// Transactions that were tried again because of others: a deadlock, a lock that was held too long, a row that another one
+    /// has just made.
+    pub retried: u64,
 }
 
 /// Reads what was committed before each call. Never waits for a writer, and never writes.
@@ -123,6 +142,11 @@ pub trait MessageReader: Debug + Send {
     /// # Errors
     /// As [`Error`] says.
     fn serve(&mut self, ask: &Ask<'_>) -> Result<Served>;
+
+    /// How its connection has fared; a file has none.
+    fn links(&self) -> LinkStats {
+        LinkStats::default()
+    }
 }
 
 /// Where messages are.

@@ -19,7 +19,7 @@ pub use accounts::{
     Account, Accounts, AccountsHandle, AccountsService, NewAccount, Registered, Taken,
 };
 pub use backup::{BackupFile, Manifest, Progress, back_up, restore};
-pub use contract::{Backend, MessageReader, MessageWriter, Place, StoreChoice};
+pub use contract::{Backend, LinkStats, MessageReader, MessageWriter, Place, StoreChoice};
 pub use database::{ACCOUNTS_FILE, MESSAGES_FILE, Options};
 pub use error::{Error, Result};
 pub use messages::{

@@ -191,6 +191,7 @@ impl Committer {
             Ok((results, served, writer.trimmed()))
         });
         self.monitor.end_commit();
+        self.count_links();
         drop((records, asks));
         let end = self.clock.mono();
         match result {
@@ -287,10 +288,16 @@ impl Committer {
         job
     }
 
+    fn count_links(&self) {
+        let links = self.writer.links();
+        self.monitor.count(|stats| stats.write_links = links);
+    }
+
     fn probe(&mut self) {
         self.monitor.begin_commit(self.clock.mono());
         let result = self.writer.get().and_then(|writer| writer.probe());
         self.monitor.end_commit();
+        self.count_links();
         match result {
             Ok(()) => self.works(),
             Err(error) => self.fails(&error),

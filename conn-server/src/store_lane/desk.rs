@@ -136,7 +136,9 @@ impl Desk {
             StoreRequest::Append(_) => return,
         };
         let time = self.clock.mono().since(begin);
+        let links = self.reader.links();
         self.monitor.count(|stats| {
+            stats.read_links = links;
             stats.read_time.record(time);
             stats.reads += 1;
             stats.read_faults += u64::from(read.is_err());

@@ -2,7 +2,7 @@
 //!
 //! So a node whose disk is full starts, says so, and serves what needs no disk.
 
-use store::{Backend, MessageReader, MessageWriter, Result};
+use store::{Backend, LinkStats, MessageReader, MessageWriter, Result};
 
 /// The connection, or how to get it.
 #[derive(Debug)]
@@ -22,11 +22,21 @@ impl LateWriter {
     pub(super) fn writer(backend: &Backend) -> Self {
         Self { backend: backend.clone(), open: Backend::writer, connection: None }
     }
+
+    /// How its connection has fared.
+    pub(super) fn links(&self) -> LinkStats {
+        self.connection.as_ref().map(|writer| writer.links()).unwrap_or_default()
+    }
 }
 
 impl LateReader {
     pub(super) fn reader(backend: &Backend) -> Self {
         Self { backend: backend.clone(), open: Backend::reader, connection: None }
+    }
+
+    /// How its connection has fared.
+    pub(super) fn links(&self) -> LinkStats {
+        self.connection.as_ref().map(|reader| reader.links()).unwrap_or_default()
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use store::Trimmed;
+use store::{LinkStats, Trimmed};
 
 use crate::clock::Clock;
 use crate::stats::LagHistogram;
@@ -29,6 +29,10 @@ pub struct StoreStats {
     pub changes: u64,
     /// What retention has removed.
     pub trimmed: Trimmed,
+    /// How the connection that writes has fared.
+    pub write_links: LinkStats,
+    /// How the connection that reads has fared.
+    pub read_links: LinkStats,
     /// Messages answered as busy.
     pub busy: u64,
     /// The most messages in one commit.
@@ -50,22 +54,67 @@ pub struct StoreStats {
 }
 
 impl StoreStats {
-    /// Every counter with its name, in order: the metrics page is made from this.
-    pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    /// Every counter with its name and what it counts, in order: the metrics page is made from this.
+    pub fn each(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        let links = |of: fn(&LinkStats) -> u64| of(&self.write_links) + of(&self.read_links);
         [
-            ("commits", self.commits),
-            ("commit_faults", self.commit_faults),
-            ("appended", self.appended),
-            ("retries", self.retries),
-            ("conflicts", self.conflicts),
-            ("refused", self.refused),
-            ("changes", self.changes),
-            ("trimmed_messages", self.trimmed.messages),
-            ("trimmed_bytes", self.trimmed.bytes),
-            ("trim_steps", self.trimmed.steps),
-            ("busy", self.busy),
-            ("reads", self.reads),
-            ("read_faults", self.read_faults),
+            ("commits", "Group commits that succeeded", self.commits),
+            (
+                "commit_faults",
+                "Group commits and probes that failed: see /healthz for the reason",
+                self.commit_faults,
+            ),
+            ("appended", "Messages written", self.appended),
+            (
+                "retries",
+                "Messages that were known already by their client message id",
+                self.retries,
+            ),
+            (
+                "conflicts",
+                "Messages refused because their client message id was used for another",
+                self.conflicts,
+            ),
+            (
+                "refused",
+                "Messages refused for good: no such conversation, or a group of others",
+                self.refused,
+            ),
+            ("changes", "Services that changed something or were refused by a rule", self.changes),
+            ("trimmed_messages", "Messages that retention has removed", self.trimmed.messages),
+            ("trimmed_bytes", "Bytes of texts that retention has removed", self.trimmed.bytes),
+            ("trim_steps", "Commits that did some of retention's work", self.trimmed.steps),
+            (
+                "busy",
+                "Messages and changes answered busy because the store did not take them",
+                self.busy,
+            ),
+            ("reads", "Reads answered", self.reads),
+            (
+                "read_faults",
+                "Reads answered busy because the store did not serve them",
+                self.read_faults,
+            ),
+            (
+                "connections_made",
+                "Connections to the database server that were made",
+                links(|links| links.made),
+            ),
+            (
+                "connections_broken",
+                "Connections to the database server that broke or stopped answering",
+                links(|links| links.broken),
+            ),
+            (
+                "connections_refused",
+                "Attempts to connect to the database server that failed",
+                links(|links| links.refused),
+            ),
+            (
+                "transactions_retried",
+                "Transactions tried again after a deadlock or a lock wait of the database server",
+                links(|links| links.retried),
+            ),
         ]
         .into_iter()
     }

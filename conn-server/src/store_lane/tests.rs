@@ -399,6 +399,10 @@ fn a_database_that_goes_away_is_busy_and_red_and_comes_back_by_itself() {
             other => panic!("{other:?}"),
         }
     }
+    let stats = world.monitor.report().stats;
+    for links in [stats.write_links, stats.read_links] {
+        assert!(links.broken >= 1 && links.made >= 2 && links.refused >= 1, "{links:?}");
+    }
     let world = world.end();
     assert!(OpenStore::open(&options).is_ok());
     drop((server, world));

@@ -13,6 +13,7 @@ use super::fault::{Class, Done, Fault};
 use super::options::MysqlOptions;
 use super::schema;
 use super::statement::Rows;
+use crate::contract::LinkStats;
 use crate::error::{Error, Result};
 use crate::limits;
 
@@ -33,6 +34,7 @@ pub(crate) struct Link {
     open: Option<Open>,
     /// Set while no connection could be made: when to try again, after how long a pause, and why.
     refused: Option<(Instant, Duration, String)>,
+    stats: LinkStats,
 }
 
 #[derive(Debug)]
@@ -54,9 +56,20 @@ impl Link {
     /// Connects, and brings the tables up to date.
     pub(crate) fn open(options: &MysqlOptions) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut link = Self { options: options.clone(), runtime, open: None, refused: None };
+        let mut link = Self {
+            options: options.clone(),
+            runtime,
+            open: None,
+            refused: None,
+            stats: LinkStats::default(),
+        };
         link.once(schema::migrate)?;
         Ok(link)
+    }
+
+    /// How it has fared.
+    pub(crate) const fn stats(&self) -> LinkStats {
+        self.stats
     }
 
     /// Runs statements that are each a transaction of their own. They may be run twice, if the first one finds that the
@@ -84,7 +97,9 @@ impl Link {
         loop {
             tries += 1;
             match self.attempt(begin, &mut work) {
-                Err(fault) if fault.class() == Class::Again && tries < limits::MYSQL_TRIES => {}
+                Err(fault) if fault.class() == Class::Again && tries < limits::MYSQL_TRIES => {
+                    self.stats.retried += 1;
+                }
                 done => return done.map_err(Error::from),
             }
         }
@@ -113,6 +128,7 @@ impl Link {
             let (runtime, patience) = (&self.runtime, self.options.patience());
             if (Session { runtime, open, patience }).run("ROLLBACK").is_err() {
                 self.open = None;
+                self.stats.broken += 1;
             }
         })
     }
@@ -125,6 +141,7 @@ impl Link {
         if done.as_ref().is_err_and(|fault| fault.class() == Class::Broken) {
             // Nothing is said to the server: it may be what does not answer.
             self.open = None;
+            self.stats.broken += 1;
         }
         done
     }
@@ -142,9 +159,11 @@ impl Link {
         match open(&self.runtime, &self.options) {
             Ok(open) => {
                 (self.open, self.refused) = (Some(open), None);
+                self.stats.made += 1;
                 Ok(())
             }
             Err(fault) => {
+                self.stats.refused += 1;
                 let pause =
                     self.refused.as_ref().map_or(limits::PROBE_PAUSE_MIN, |(_, pause, _)| {
                         (*pause * 2).min(limits::PROBE_PAUSE_MAX)

@@ -8,7 +8,7 @@ use super::ledger::{ReadLedger, conversations, head};
 use super::link::{Begin, Link, Session};
 use super::options::MysqlOptions;
 use super::places::{bytes, int};
-use crate::contract::MessageReader;
+use crate::contract::{LinkStats, MessageReader};
 use crate::error::Result;
 use crate::limits;
 use crate::messages::{ConversationPage, Message, Page, numbers};
@@ -81,6 +81,10 @@ impl MessageReader for MysqlReader {
 
     fn serve(&mut self, ask: &Ask<'_>) -> Result<Served> {
         self.link.transact(Begin::Snapshot, |sql| list(&mut ReadLedger(sql), ask))
+    }
+
+    fn links(&self) -> LinkStats {
+        self.link.stats()
     }
 }
 

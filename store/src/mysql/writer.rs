@@ -10,7 +10,7 @@ use super::link::{Begin, Link, Session};
 use super::locks::Locks;
 use super::options::MysqlOptions;
 use super::places::{Memory, Places, remember};
-use crate::contract::MessageWriter;
+use crate::contract::{LinkStats, MessageWriter};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::messages::{Record, Worked, block_bases};
@@ -118,6 +118,10 @@ impl MessageWriter for MysqlWriter {
 
     fn probe(&mut self) -> Result<()> {
         self.link.transact(Begin::Write, probe)
+    }
+
+    fn links(&self) -> LinkStats {
+        self.link.stats()
     }
 }
 
