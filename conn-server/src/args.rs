@@ -159,7 +159,7 @@ pub struct Args {
     pub retain: Option<Duration>,
 
     /// Delete the oldest messages while the file uses more than this, such as 500M or 10G. The file does not get smaller:
-    /// its room is used again [default: as large as the disk]
+    /// its room is used again. Only with --store sqlite [default: as large as the disk]
     #[arg(long, value_name = "SIZE", value_parser = retain::size)]
     pub retain_bytes: Option<u64>,
 

@@ -56,7 +56,7 @@ impl Running {
                 let retention = retain::retention(args.retain, args.retain_bytes);
                 ensure!(
                     backend.set_retention(retention) || !retention.is_limited(),
-                    "--retain and --retain-bytes are for --store sqlite: let the database's own jobs remove old rows"
+                    "--retain-bytes is for --store sqlite, whose file it looks at: say --retain here"
                 );
                 store_name = backend.name();
                 let mut opened = OpenStore::open(backend)

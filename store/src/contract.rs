@@ -180,14 +180,18 @@ impl Backend {
         }
     }
 
-    /// Sets what is kept. `false` if this backend keeps everything.
+    /// Sets what is kept. `false` if this backend cannot keep to it: a database server's size is not ours to know, so there
+    /// only ages count.
     pub const fn set_retention(&mut self, retention: Retention) -> bool {
         match self {
             Self::Sqlite(options) => {
                 options.retention = retention;
                 true
             }
-            Self::Mysql(_) => false,
+            Self::Mysql(options) => {
+                options.set_age_ms(retention.age_ms);
+                retention.bytes.is_none()
+            }
         }
     }
 

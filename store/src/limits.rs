@@ -212,6 +212,18 @@ pub const MYSQL_SWEEP_RECORDS: u64 = 1_024;
 /// The most client message ids that are removed at one time: some 20 ms.
 pub const MYSQL_SWEEP_MAX: u64 = 8_192;
 
+/// Conversations whose oldest message a step of retention looks at: some 5 ms.
+pub const MYSQL_TRIM_LOOKS: u32 = 512;
+
+/// Messages that a step of retention removes at most: some 20 ms.
+pub const MYSQL_TRIM_ROWS: u64 = 2_048;
+
+/// A round of retention begins no sooner after the last one than this part of what is kept: so late a message may go.
+pub const MYSQL_TRIM_ROUND_PART: u64 = 24;
+
+/// Nor later than this.
+pub const MYSQL_TRIM_ROUND_MS: u64 = 60 * 60 * 1_000;
+
 /// Connections that look accounts up at one time: a distant server answers each some hundred times a second.
 pub const MYSQL_ACCOUNT_READERS: usize = 4;
 

@@ -194,7 +194,7 @@ impl Shard {
                 room = asker
                     .is_new
                     .then_some(entered)
-                    .or(lost_room(ConversationId::room(entered), reject));
+                    .or_else(|| lost_room(ConversationId::room(entered), reject));
                 (asker.origin, asker.correlation, Kind::JoinRoom)
             }
             Pending::Append(_) | Pending::Learn { .. } | Pending::Parts(_) => return,

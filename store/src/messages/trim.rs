@@ -31,7 +31,7 @@ pub struct Trimmed {
 
 impl Trimmed {
     /// Adds what another step did.
-    pub(super) fn add(&mut self, other: Self) {
+    pub(crate) const fn add(&mut self, other: Self) {
         self.messages += other.messages;
         self.bytes += other.bytes;
         self.steps += other.steps;

@@ -16,6 +16,7 @@ mod private;
 mod reader;
 mod schema;
 mod statement;
+mod trim;
 mod writer;
 
 pub(crate) use accounts::Accounts;

@@ -17,6 +17,8 @@ const SHAPE: &str = "write it like mysql://USER:PASSWORD@HOST:3306/DATABASE, wit
 pub struct MysqlOptions {
     opts: Opts,
     patience: Duration,
+    /// Messages older than this go, in milliseconds.
+    age_ms: Option<u64>,
 }
 
 impl MysqlOptions {
@@ -37,13 +39,22 @@ impl MysqlOptions {
             // Only if the URL names a socket: otherwise every connection would be made twice.
             .prefer_socket(Some(false))
             .tcp_nodelay(true);
-        Ok(Self { opts: opts.into(), patience: limits::MYSQL_PATIENCE })
+        Ok(Self { opts: opts.into(), patience: limits::MYSQL_PATIENCE, age_ms: None })
     }
 
     /// The same with another time that a statement may take before the answer is `Busy`.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// Sets how long messages are kept.
+    pub(crate) const fn set_age_ms(&mut self, age_ms: Option<u64>) {
+        self.age_ms = age_ms;
+    }
+
+    pub(super) const fn age_ms(&self) -> Option<u64> {
+        self.age_ms
     }
 
     pub(super) fn opts(&self) -> Opts {

@@ -10,10 +10,11 @@ use super::link::{Begin, Link, Session};
 use super::locks::Locks;
 use super::options::MysqlOptions;
 use super::places::{Memory, Places, remember};
+use super::trim::Trim;
 use crate::contract::{LinkStats, MessageWriter};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::messages::{Record, Worked, block_bases};
+use crate::messages::{Record, Trimmed, Worked, block_bases};
 use crate::services::{Ask, change};
 
 /// Appends messages to a database that speaks the MySQL protocol. Many may do so at one time, of any number of nodes.
@@ -21,8 +22,10 @@ use crate::services::{Ask, change};
 pub struct MysqlWriter {
     link: Link,
     memory: Memory,
-    /// Records since expired client message ids were last removed.
+    /// Records since expired client message ids, and messages that are not kept, were last removed.
     unswept: u64,
+    age_ms: Option<u64>,
+    trim: Trim,
 }
 
 impl MysqlWriter {
@@ -31,7 +34,8 @@ impl MysqlWriter {
     /// # Errors
     /// `Busy` if the server cannot be reached, `Refused` if it does not let us in or its tables are a newer version's.
     pub fn open(options: &MysqlOptions) -> Result<Self> {
-        Ok(Self { link: Link::open(options)?, memory: Memory::default(), unswept: 0 })
+        let (link, memory, trim) = (Link::open(options)?, Memory::default(), Trim::default());
+        Ok(Self { link, memory, unswept: 0, age_ms: options.age_ms(), trim })
     }
 
     /// One transaction.
@@ -77,6 +81,9 @@ impl MysqlWriter {
         if swept.is_ok() {
             self.unswept = 0;
         }
+        // While nobody pauses, this is when retention gets on.
+        let now_ms = expired_ms.cast_unsigned().saturating_add(limits::RETRY_KEPT_MS);
+        let _ = MessageWriter::trim(self, now_ms); // As below.
         // Otherwise the batch that follows meets the same, and says so.
     }
 }
@@ -114,6 +121,17 @@ impl MessageWriter for MysqlWriter {
             Ok(sql.last_number())
         })?;
         block_bases(last, shards)
+    }
+
+    fn trim(&mut self, now_ms: u64) -> Result<bool> {
+        match self.age_ms {
+            Some(age_ms) => self.trim.step(&mut self.link, age_ms, now_ms),
+            None => Ok(false),
+        }
+    }
+
+    fn trimmed(&self) -> Trimmed {
+        self.trim.trimmed()
     }
 
     fn probe(&mut self) -> Result<()> {

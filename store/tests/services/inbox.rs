@@ -66,9 +66,8 @@ fn an_inbox_knows_what_is_unread(on: Kind) {
     assert_eq!((items(&of_bob)[0].peer_read.0, items(&of_bob)[0].unread), (3, 1));
 }
 
-#[test]
-fn what_has_gone_is_not_unread_and_its_conversation_stays() {
-    let (mut shop, [alice, bob]) = Shop::with(Kind::Sqlite, ["alice", "bob"]);
+fn what_has_gone_is_not_unread_and_its_conversation_stays(on: Kind) {
+    let (mut shop, [alice, bob]) = Shop::with(on, ["alice", "bob"]);
     let mut backend = shop.ground.backend_with_accounts();
     assert!(backend.set_retention(Retention { age_ms: Some(10_000), bytes: None }));
     let mut trimmer = backend.writer().expect("a second writer");
@@ -250,6 +249,7 @@ fn in_rooms_and_groups_it_is_told_to_all(on: Kind) {
 crate::on_every_backend!(
     the_same_pair_has_the_same_conversation,
     an_inbox_knows_what_is_unread,
+    what_has_gone_is_not_unread_and_its_conversation_stays,
     a_cursor_never_goes_back_nor_beyond,
     many_unread_are_many,
     an_inbox_comes_by_page_groups_last,
