@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use store::{Error, Progress};
+use store::{Error, MysqlOptions, Place, Progress, StoreChoice};
 
 use crate::clock::unix_ms;
 
@@ -29,9 +29,19 @@ enum Command {
 
 #[derive(Clone, Debug, clap::Args)]
 struct BackupArgs {
+    /// Where messages and accounts are: sqlite. A database server is backed up by its own means, which are named
+    #[arg(
+        long,
+        value_name = "WHERE",
+        default_value = "sqlite",
+        env = "RINGLINE_STORE",
+        hide_env_values = true
+    )]
+    store: StoreChoice,
+
     /// The data directory of the node
-    #[arg(long, value_name = "DIR", required = true)]
-    data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "store")]
+    data: Option<PathBuf>,
 
     /// The backup: a directory that is not there yet. It appears when the copy is complete and checked
     #[arg(long, value_name = "DIR", required = true)]
@@ -44,9 +54,19 @@ struct RestoreArgs {
     #[arg(long, value_name = "DIR", required = true)]
     from: PathBuf,
 
+    /// Where messages and accounts shall be: sqlite. A database server is restored by its own means, which are named
+    #[arg(
+        long,
+        value_name = "WHERE",
+        default_value = "sqlite",
+        env = "RINGLINE_STORE",
+        hide_env_values = true
+    )]
+    store: StoreChoice,
+
     /// The data directory; made if missing, else it must be empty
-    #[arg(long, value_name = "DIR", required = true)]
-    data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "store")]
+    data: Option<PathBuf>,
 
     /// Put the messages and accounts that are there aside, into a directory `replaced-...` beside the new ones
     #[arg(long)]
@@ -71,14 +91,16 @@ fn run(command: Command) -> Result<(), Error> {
     let mut meter = Meter::default();
     let mut tell = |progress| meter.tell(progress);
     match command {
-        Command::Backup(BackupArgs { data, to }) => {
+        Command::Backup(BackupArgs { store, data, to }) => {
+            let data = directory(store.place(data.as_deref())?, MysqlOptions::backup_advice)?;
             let manifest = store::back_up(&data, &to, unix_ms(), &mut tell)?;
             for file in manifest.files {
                 eprintln!("{}: {} bytes, sha256 {}", file.name, file.bytes, file.sha256);
             }
             eprintln!("backed up to {}", to.display());
         }
-        Command::Restore(RestoreArgs { from, data, force }) => {
+        Command::Restore(RestoreArgs { store, from, data, force }) => {
+            let data = directory(store.place(data.as_deref())?, MysqlOptions::restore_advice)?;
             let aside = store::restore(&from, &data, force, unix_ms(), &mut tell)?;
             if let Some(aside) = aside {
                 eprintln!("what was there is in {}", aside.display());
@@ -87,6 +109,14 @@ fn run(command: Command) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The directory that is copied, or what to do where there is none.
+fn directory(place: Place, advice: fn(&MysqlOptions) -> String) -> Result<PathBuf, Error> {
+    match place {
+        Place::Directory(data) => Ok(data),
+        Place::Mysql(options) => Err(Error::Refused(advice(&options))),
+    }
 }
 
 /// Says how far it is, once for each tenth.
@@ -124,5 +154,24 @@ mod tests {
         }
         let words = ["conn-server", "restore", "--from", "f", "--data", "d", "--force"];
         assert!(Operator::try_parse_from(words).is_ok());
+    }
+
+    #[test]
+    fn a_database_server_is_not_copied_and_what_copies_it_is_said() {
+        let url = "mysql://chat:s3cret@db:3307/ringline";
+        for (command, advice) in [
+            (["backup", "--to", "t"], "mariadb-dump --single-transaction"),
+            (["restore", "--from", "f"], "id_blocks"),
+        ] {
+            let words = ["conn-server"].iter().chain(&command).chain(&["--store", url]);
+            let operator = Operator::try_parse_from(words).expect("words");
+            let error = run(operator.command).expect_err("not by this program");
+            let words = error.to_string();
+            assert!(!error.is_busy() && words.contains(advice), "{words}");
+            assert!(words.contains("--port=3307") && !words.contains("s3cret"), "{words}");
+        }
+        let words = ["conn-server", "backup", "--store", "memory", "--to", "t"];
+        let operator = Operator::try_parse_from(words).expect("words");
+        assert!(run(operator.command).is_err(), "nothing is kept there");
     }
 }

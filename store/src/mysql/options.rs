@@ -48,6 +48,39 @@ impl MysqlOptions {
         Self { patience, ..self }
     }
 
+    /// How to copy the database while it is written: what the server's own programs are for.
+    #[must_use]
+    pub fn backup_advice(&self) -> String {
+        let (reach, database) = (self.reach(), self.opts.db_name().unwrap_or_default());
+        format!(
+            "a database server is not copied file by file: run `mariadb-dump --single-transaction --hex-blob {reach} \
+             {database} > FILE`, which sees one moment of it and holds nobody up (mysqldump takes the same words)"
+        )
+    }
+
+    /// How to put such a copy back, and what must be done before a node uses it.
+    #[must_use]
+    pub fn restore_advice(&self) -> String {
+        let (reach, database) = (self.reach(), self.opts.db_name().unwrap_or_default());
+        format!(
+            "a database server is not restored file by file: with nodes and gateways stopped, run `mariadb {reach} {database} \
+             < FILE` into an empty database, then `UPDATE counters SET value = value + 8192 WHERE name = 'id_blocks'`: so \
+             no message gets an id that was given after the copy was made"
+        )
+    }
+
+    /// The words with which the server's own programs reach it; they ask for the password.
+    fn reach(&self) -> String {
+        let user = self.opts.user().unwrap_or_default();
+        match self.opts.socket() {
+            Some(socket) => format!("--socket={socket} --user={user} -p"),
+            None => {
+                let (host, port) = (self.opts.ip_or_hostname(), self.opts.tcp_port());
+                format!("--host={host} --port={port} --user={user} -p")
+            }
+        }
+    }
+
     /// Sets how long messages are kept.
     pub(crate) const fn set_age_ms(&mut self, age_ms: Option<u64>) {
         self.age_ms = age_ms;
