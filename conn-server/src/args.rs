@@ -85,7 +85,7 @@ pub struct Args {
 
     /// Where messages are kept: sqlite (a file of --data), memory (bounded, while the node lives), or the database of
     /// mysql://USER:PASSWORD@HOST:3306/DATABASE, which several nodes may share. Others can read arguments in the process
-    /// list: set the variable where there is a password
+    /// list: set the variable where there is a password. ?require_ssl=true or ?ca=FILE behind it is for TLS
     #[arg(
         long,
         value_name = "WHERE",
@@ -167,7 +167,7 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = BODY_BYTES_MAX as u32)]
     pub body_bytes_max: u32,
 
-    /// Listen on addresses that others can reach although nothing is encrypted
+    /// Listen on addresses that others can reach although nothing is encrypted, and use a database server like that
     #[arg(long)]
     pub insecure: bool,
 
@@ -274,7 +274,7 @@ impl Args {
     pub(crate) fn durability(&self) -> anyhow::Result<Durability> {
         if matches!(self.store, StoreChoice::Mysql(_)) {
             // Said at once, whatever it would be used for.
-            self.place()?;
+            self.place()?.check_exposure(self.insecure)?;
         }
         match (&self.store, self.durability) {
             (_, Some(DurabilityChoice::None)) | (StoreChoice::Memory, None) => Ok(Durability::None),
@@ -460,6 +460,7 @@ mod tests {
         for (more, advice) in [
             (&["--listen", "0.0.0.0:4000"][..], "--insecure"),
             (&["--admin", "0.0.0.0:4000"], "--insecure"),
+            (&["--store", "mysql://chat@10.0.0.5/ringline"], "?require_ssl=true"),
             (&["--name", "two words"], "--name"),
             (&["--connections", "0"], "--connections"),
             (&["--heartbeat-timeout", "30s"], "--heartbeat-interval"),

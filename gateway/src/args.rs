@@ -51,7 +51,7 @@ pub struct Args {
 
     /// Where accounts are kept: sqlite (a file of --data), or the database of
     /// mysql://USER:PASSWORD@HOST:3306/DATABASE. Others can read arguments in the process list: set the variable where
-    /// there is a password
+    /// there is a password. ?require_ssl=true or ?ca=FILE behind it is for TLS
     #[arg(
         long,
         value_name = "WHERE",

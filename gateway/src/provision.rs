@@ -53,6 +53,10 @@ pub struct Args {
     /// nothing: the parameters are written into each account's record
     #[arg(long)]
     cheap_hash: bool,
+
+    /// Use a database server on another machine although nothing is encrypted
+    #[arg(long)]
+    insecure: bool,
 }
 
 /// What is to be made.
@@ -169,8 +173,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         (None, None) => String::new(), // Refused below; the command line does not let it happen.
     };
     ensure!(!password.is_empty(), "the password is empty");
+    let place = args.store.place(args.data.as_deref())?;
+    place.check_exposure(args.insecure)?;
     let done = provision(&Provision {
-        place: args.store.place(args.data.as_deref())?,
+        place,
         count: args.count,
         prefix: args.prefix.clone(),
         first: args.first,

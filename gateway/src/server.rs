@@ -78,6 +78,7 @@ impl Bound {
             }
         };
         let place = args.store.place(args.data.as_deref())?;
+        place.check_exposure(args.insecure)?;
         let store = place
             .accounts_service()
             .with_context(|| format!("cannot open the accounts in {place}"))?;

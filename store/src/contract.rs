@@ -350,6 +350,22 @@ impl Display for Place {
 }
 
 impl Place {
+    /// Refuses a database server on another machine that is not reached inside TLS, unless `insecure` was said.
+    ///
+    /// # Errors
+    /// `Refused`, with what to write instead.
+    pub fn check_exposure(&self, insecure: bool) -> Result<()> {
+        match self {
+            Self::Mysql(options) if options.is_exposed() && !insecure => {
+                Err(Error::refused(format!(
+                    "{options} is on another machine, and what is said to it is not encrypted: put ?require_ssl=true behind \
+                 the URL, or ?ca=FILE with the certificate of its own authority, or say --insecure"
+                )))
+            }
+            Self::Mysql(_) | Self::Directory(_) => Ok(()),
+        }
+    }
+
     /// The messages, with the accounts at hand.
     #[must_use]
     pub fn messages(&self) -> Backend {

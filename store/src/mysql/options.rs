@@ -1,6 +1,10 @@
 //! Where the database is, from a URL. The password in it is shown nowhere.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mysql_async::{Opts, OptsBuilder};
@@ -10,7 +14,7 @@ use crate::limits;
 
 /// How a URL looks.
 const SHAPE: &str = "write it like mysql://USER:PASSWORD@HOST:3306/DATABASE, with %40 for an @ in the \
-                     password, and ?socket=/PATH for a Unix socket";
+                     password, ?socket=/PATH for a Unix socket, and ?require_ssl=true or ?ca=/PATH for TLS";
 
 /// A database that speaks the MySQL protocol.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,12 +31,26 @@ impl MysqlOptions {
     /// # Errors
     /// `Refused` if it is none; the text does not repeat it.
     pub fn from_url(url: &str) -> Result<Self> {
-        let opts = Opts::from_url(url)
+        let (url, ca) = without_ca(url);
+        let opts = Opts::from_url(&url)
             .map_err(|error| Error::refused(format!("no URL of a database ({error}): {SHAPE}")))?;
         if opts.db_name().is_none_or(str::is_empty) {
             return Err(Error::refused(format!("the URL names no database: {SHAPE}")));
         }
+        let mut ssl = opts.ssl_opts().cloned();
+        if let Some(ca) = ca {
+            let roots = std::fs::read(&ca).map_err(|error| {
+                Error::refused(format!(
+                    "cannot read the certificates of ca={}: {error}",
+                    ca.display()
+                ))
+            })?;
+            // Whoever names an authority means that one alone.
+            let named = ssl.unwrap_or_default().with_root_certs(vec![roots.into()]);
+            ssl = Some(named.with_disable_built_in_roots(true));
+        }
         let opts = OptsBuilder::from_opts(opts)
+            .ssl_opts(ssl)
             // An UPDATE that changes nothing has still found its row.
             .client_found_rows(true)
             .stmt_cache_size(Some(limits::MYSQL_STATEMENTS_MAX))
@@ -46,6 +64,17 @@ impl MysqlOptions {
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// Whether what is said to the server, the password's proof included, can be read or answered by others on the way: it
+    /// is on another machine, and TLS with a certificate that is checked is not asked for.
+    pub(crate) fn is_exposed(&self) -> bool {
+        let host = self.opts.ip_or_hostname();
+        let is_near = self.opts.socket().is_some()
+            || host.eq_ignore_ascii_case("localhost")
+            || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        let is_checked = self.opts.ssl_opts().is_some_and(|ssl| !ssl.accept_invalid_certs());
+        !is_near && !is_checked
     }
 
     /// How to copy the database while it is written: what the server's own programs are for.
@@ -99,6 +128,41 @@ impl MysqlOptions {
     }
 }
 
+/// Takes `ca=FILE` out of a URL's parameters: the others are the driver's.
+fn without_ca(url: &str) -> (String, Option<PathBuf>) {
+    let Some((base, query)) = url.split_once('?') else { return (url.to_owned(), None) };
+    let (mut ca, mut rest) = (None, Vec::new());
+    for parameter in query.split('&') {
+        match parameter.strip_prefix("ca=") {
+            Some(file) => ca = Some(PathBuf::from(OsString::from_vec(decoded(file)))),
+            None => rest.push(parameter),
+        }
+    }
+    let mark = if rest.is_empty() { "" } else { "?" };
+    (format!("{base}{mark}{}", rest.join("&")), ca)
+}
+
+/// The bytes of a text with `%2f` and the like; what is none of these stays as it is.
+fn decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let digits = behind.get(..2).and_then(|digits| str::from_utf8(digits).ok());
+        let byte = digits.filter(|_| *first == b'%').map(|digits| u8::from_str_radix(digits, 16));
+        match byte {
+            Some(Ok(byte)) => {
+                bytes.push(byte);
+                rest = &behind[2..];
+            }
+            Some(Err(_)) | None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    bytes
+}
+
 /// The URL without its password.
 impl fmt::Display for MysqlOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,6 +194,35 @@ mod tests {
         assert!(!format!("{options:?}").contains("s3cr"));
         let socket = MysqlOptions::from_url("mysql://root@localhost/r?socket=/tmp/s").expect("one");
         assert_eq!(socket.to_string(), "mysql://root@localhost/r?socket=/tmp/s");
+    }
+
+    #[test]
+    fn a_server_elsewhere_is_reached_inside_tls_or_counts_as_exposed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ca = folder.path().join("c a.pem");
+        std::fs::write(&ca, "no certificate is looked at before one connects").expect("a file");
+        let ca = ca.display().to_string().replace(' ', "%20");
+        for (rest, is_exposed) in [
+            ("127.0.0.1/r", false),
+            ("[::1]:3307/r", false),
+            ("localhost/r", false),
+            ("10.0.0.5/r", true),
+            ("db.example.org/r", true),
+            ("db.example.org/r?require_ssl=true", false),
+            ("db.example.org/r?require_ssl=false", true),
+            ("db.example.org/r?require_ssl=true&verify_identity=false", false),
+            // Anybody may answer.
+            ("db.example.org/r?require_ssl=true&verify_ca=false", true),
+            (&format!("db.example.org/r?ca={ca}"), false),
+            (&format!("db.example.org/r?require_ssl=true&ca={ca}"), false),
+            ("db.example.org/r?socket=/tmp/s", false),
+        ] {
+            let options = MysqlOptions::from_url(&format!("mysql://chat:s3cret@{rest}"));
+            assert_eq!(options.expect(rest).is_exposed(), is_exposed, "{rest}");
+        }
+        let missing = MysqlOptions::from_url("mysql://chat:s3cret@db/r?ca=/nowhere/ca.pem");
+        let words = missing.expect_err("no such file").to_string();
+        assert!(words.contains("/nowhere/ca.pem") && !words.contains("s3cret"), "{words}");
     }
 
     #[test]

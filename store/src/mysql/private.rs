@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,9 @@ const SCRIPTS: [&str; 3] =
 /// Ends a server when its standard input ends, which it does with the process that holds the other end.
 const KEEPER: &str = "read _; kill -KILL \"$1\"";
 
+/// How many ports are tried.
+const PORT_TRIES: u32 = 5;
+
 /// How often a start is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -36,8 +40,17 @@ const LOOK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct PrivateServer {
     directory: PathBuf,
+    network: Option<Network>,
     server: Child,
     keeper: Child,
+}
+
+/// Where it listens inside TLS, beside its socket.
+#[derive(Clone, Debug)]
+struct Network {
+    port: u16,
+    certificate: PathBuf,
+    key: PathBuf,
 }
 
 impl PrivateServer {
@@ -46,14 +59,37 @@ impl PrivateServer {
     /// # Errors
     /// `Refused` if no MariaDB is installed, with what installs it; `Busy` if it does not start, with the end of its log.
     pub fn start(directory: &Path) -> Result<Self> {
+        Self::start_on(directory, None)
+    }
+
+    /// The same, listening on a free port of 127.0.0.1 too, with a certificate and its key (PEM files).
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with_tls(directory: &Path, certificate: &Path, key: &Path) -> Result<Self> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            // Somebody may take it in between: then the server does not start, and another one is chosen.
+            let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+            let (certificate, key) = (certificate.to_owned(), key.to_owned());
+            let network = Network { port, certificate, key };
+            match Self::start_on(directory, Some(network)) {
+                Err(error) if error.is_busy() && tries < PORT_TRIES => {}
+                started => return started,
+            }
+        }
+    }
+
+    fn start_on(directory: &Path, network: Option<Network>) -> Result<Self> {
         let binary = find().ok_or_else(|| Error::refused(format!("no MariaDB here: {ADVICE}")))?;
         fs::create_dir_all(directory)?;
-        let mut private = Self::spawn(&binary, directory)?;
+        let mut private = Self::spawn(&binary, directory, network)?;
         private.wait()?;
         Ok(private)
     }
 
-    fn spawn(binary: &Path, directory: &Path) -> Result<Self> {
+    fn spawn(binary: &Path, directory: &Path, network: Option<Network>) -> Result<Self> {
         let data = directory.join("data");
         if !data.exists() {
             fs::create_dir(&data)?;
@@ -64,7 +100,8 @@ impl PrivateServer {
         let mut server = command(binary, directory, &data)
             .arg(format!("--socket={}", directory.join("socket").display()))
             .arg(format!("--pid-file={}", directory.join("pid").display()))
-            .args(["--skip-networking", "--skip-name-resolve", "--skip-log-bin"])
+            .args(network_arguments(network.as_ref()))
+            .args(["--skip-name-resolve", "--skip-log-bin"])
             .args(["--max-connections=300", "--innodb-buffer-pool-size=256M"])
             .args(["--innodb-flush-log-at-trx-commit=1"])
             .stdin(Stdio::null())
@@ -80,7 +117,7 @@ impl PrivateServer {
         let keeper = keeper.inspect_err(|_| {
             let _ = server.kill(); // There is nobody to end it otherwise.
         })?;
-        Ok(Self { directory: directory.to_owned(), server, keeper })
+        Ok(Self { directory: directory.to_owned(), network, server, keeper })
     }
 
     /// Waits until somebody answers at the socket.
@@ -117,6 +154,12 @@ impl PrivateServer {
             }
         }
         format!("mysql://root@localhost/{database}?socket={escaped}")
+    }
+
+    /// The port of [`Self::start_with_tls`].
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.network.as_ref().map(|network| network.port)
     }
 
     /// Runs a statement without arguments, as root.
@@ -174,7 +217,7 @@ impl PrivateServer {
     /// As [`Self::start`].
     pub fn restart(&mut self) -> Result<()> {
         self.kill();
-        *self = Self::start(&self.directory)?;
+        *self = Self::start_on(&self.directory, self.network.clone())?;
         Ok(())
     }
 
@@ -187,6 +230,19 @@ impl Drop for PrivateServer {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// How it is told where to listen beside its socket.
+fn network_arguments(network: Option<&Network>) -> Vec<String> {
+    let Some(Network { port, certificate, key }) = network else {
+        return vec!["--skip-networking".to_owned()];
+    };
+    vec![
+        "--bind-address=127.0.0.1".to_owned(),
+        format!("--port={port}"),
+        format!("--ssl-cert={}", certificate.display()),
+        format!("--ssl-key={}", key.display()),
+    ]
 }
 
 /// The server's program.

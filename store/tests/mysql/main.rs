@@ -7,6 +7,7 @@ mod ground;
 
 mod changes;
 mod retain;
+mod tls;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
