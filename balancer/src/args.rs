@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use crate::limits::TOKEN_TTL_MAX;
+use crate::redis::RedisUrl;
 use crate::registry::Settings;
 
 /// Ringline's balancer: registers chat nodes, places logins on the least loaded one and makes login tokens.
@@ -26,6 +27,18 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "RINGLINE_TOKEN_KEY_FILE")]
     pub token_key_file: PathBuf,
 
+    /// A Redis that keeps the nodes' leases and the places promised, so that any of several balancers that name the same
+    /// answers, and a restarted one at once; else they are in this process, which then is the only balancer. rediss:// is
+    /// inside TLS, unix:///PATH is on this machine. Others can read arguments in the process list: set the variable where
+    /// there is a password
+    #[arg(
+        long,
+        value_name = "redis://USER:PASSWORD@HOST:PORT/DATABASE",
+        env = "RINGLINE_REDIS",
+        hide_env_values = true
+    )]
+    pub redis: Option<RedisUrl>,
+
     /// A node that has not reported for so long is gone
     #[arg(long, value_name = "MS", default_value_t = 5_000)]
     pub lease_ms: u64,
@@ -38,7 +51,7 @@ pub struct Args {
     #[arg(long, value_name = "MS", default_value_t = 30_000)]
     pub token_ttl_ms: u64,
 
-    /// After a restart no login is placed for so long, until the nodes are back
+    /// After a restart, or one of an empty Redis, no login is placed for so long, until the nodes are back
     #[arg(long, value_name = "MS", default_value_t = 2_500)]
     pub grace_ms: u64,
 

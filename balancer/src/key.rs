@@ -45,11 +45,21 @@ pub enum KeyError {
     },
 }
 
+/// Reads the key that tokens are made with from a key file.
+///
+/// # Errors
+/// See [`read`].
+pub fn load(path: &Path, allow_example: bool) -> Result<TokenKey, KeyError> {
+    let key = read(path, allow_example)?;
+    let length = KeyError::Length { path: path.to_owned(), bytes: key.len() };
+    TokenKey::new(&key).ok_or(length)
+}
+
 /// Reads a key file: hexadecimal digits (spaces and line ends around them are ignored), else raw bytes.
 ///
 /// # Errors
 /// See [`KeyError`]. Example keys are taken only where `allow_example` says so.
-pub fn load(path: &Path, allow_example: bool) -> Result<TokenKey, KeyError> {
+pub fn read(path: &Path, allow_example: bool) -> Result<Vec<u8>, KeyError> {
     let io_error = |source| KeyError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io_error)?;
     let mode = file.metadata().map_err(io_error)?.mode();
@@ -60,13 +70,13 @@ pub fn load(path: &Path, allow_example: bool) -> Result<TokenKey, KeyError> {
     file.take(KEY_FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(io_error)?;
     let key = unhex(content.trim_ascii()).unwrap_or(content);
     let length = KeyError::Length { path: path.to_owned(), bytes: key.len() };
-    if key.len() as u64 > KEY_FILE_BYTES_MAX {
+    if key.len() < KEY_BYTES_MIN || key.len() as u64 > KEY_FILE_BYTES_MAX {
         return Err(length);
     }
     if is_example(&key) && !allow_example {
         return Err(KeyError::Example { path: path.to_owned() });
     }
-    TokenKey::new(&key).ok_or(length)
+    Ok(key)
 }
 
 /// Makes a fresh random key and writes it, as hexadecimal digits, to a new file that only its owner can read.

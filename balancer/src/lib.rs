@@ -1,8 +1,9 @@
 //! The balancer: which nodes there are, which of them a login goes to, and the token that opens the session there.
 //!
-//! `registry` and `placement` decide and are pure; `service` puts them behind gRPC; `client` is what gateways and
-//! nodes call it with. What every Ringline server needs (`config`, `launch`, `key`, `http`, `grpc`, `tls`) lives here too, since
-//! gateway and node both depend on this crate. Never writes state down, never reaches into a node.
+//! `registry` and `placement` decide and are pure; `keeper` has them in this process, or does the same in a Redis that
+//! several balancers share; `service` puts it behind gRPC; `client` is what gateways and nodes call it with. What every
+//! Ringline server needs (`config`, `launch`, `key`, `http`, `grpc`, `tls`, `redis`) lives here too, since gateway and node
+//! both depend on this crate. Never writes state to a disk, never reaches into a node.
 
 #![forbid(unsafe_code)]
 
@@ -15,12 +16,14 @@ pub mod ends;
 pub mod grpc;
 pub mod http;
 mod incoming;
+pub mod keeper;
 pub mod key;
 pub mod launch;
 pub mod limits;
 mod metrics;
 pub mod peers;
 pub mod placement;
+pub mod redis;
 pub mod registry;
 mod server;
 mod service;

@@ -28,6 +28,10 @@ pub const TOKEN_TTL_MAX: Duration = Duration::from_secs(600);
 /// token none that was made before it is good any more, and a node that has lost its lease for a shorter time is told.
 pub const ENDS_KEPT: Duration = TOKEN_TTL_MAX;
 
+/// How long a registry in a Redis stays after the last balancer touched it: longer than any order to end sessions and any
+/// lease matters.
+pub const REGISTRY_KEPT: Duration = Duration::from_secs(2 * ENDS_KEPT.as_secs());
+
 /// Orders to end sessions that are kept, some 100 bytes each: 27 changed passwords per second for all of [`ENDS_KEPT`], and
 /// as many as nodes can confirm beyond that.
 pub const ENDS_MAX: usize = 16_384;
@@ -36,7 +40,8 @@ pub const ENDS_MAX: usize = 16_384;
 pub const ENDS_PER_REPORT: usize = 512;
 
 /// The longest time that the balancer works on one call, whatever deadline the caller gave. It never waits for
-/// anything but the lock of its registry, so one that takes longer will not be answered in time anyway.
+/// anything but the lock of its registry, or a Redis for [`REDIS_DEADLINE`], so one that takes longer will not be answered
+/// in time anyway.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Calls of one connection that are worked on or wait at one time: a gateway multiplexes its logins over one connection.
@@ -72,6 +77,9 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that the kernel completes ahead of us: a burst of logins may arrive within one scheduling delay.
 pub const LISTEN_BACKLOG: u32 = 4096;
 
+/// Balancers that one caller names: each has its share of a call's deadline.
+pub const BALANCERS_MAX: usize = 8;
+
 /// The first pause after a failed call to the balancer; it doubles up to [`RETRY_PAUSE_MAX`].
 pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
 
@@ -87,3 +95,13 @@ pub const PEM_FILE_BYTES_MAX: u64 = 512 * 1024;
 
 /// A key file is at most so long: 64 hexadecimal digits are usual, and a wrong path must not be read whole.
 pub const KEY_FILE_BYTES_MAX: u64 = 4096;
+
+/// One call of a Redis, connecting included: it answers within a millisecond, and who waits for it waits in front of a
+/// person. Below the half of a second so that whoever calls a balancer hears of it and not of a deadline.
+pub const REDIS_DEADLINE: Duration = Duration::from_millis(300);
+
+/// How long a Redis of one's own may take to start: it takes 50 ms on an idle machine.
+pub const PRIVATE_REDIS_START_MAX: Duration = Duration::from_secs(20);
+
+/// How often a Redis of one's own that needs ports is started before giving up.
+pub const PRIVATE_REDIS_ATTEMPTS: u32 = 8;

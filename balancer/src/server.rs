@@ -1,8 +1,8 @@
 //! The balancer as a server: binds, serves both ports, stops when told.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use tokio::net::TcpListener;
@@ -11,10 +11,11 @@ use tonic::service::Routes;
 
 use crate::config::Configured;
 use crate::grpc::Front;
+use crate::keeper::{Clock, Keeper};
 use crate::limits::{CALL_DEADLINE, MESSAGE_BYTES_MAX};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Seen};
 use crate::proto::balancer_server::{BalancerServer, SERVICE_NAME as BALANCER};
-use crate::registry::Registry;
+use crate::redis::Link;
 use crate::service::Service;
 use crate::tls::{Acceptor, Inside};
 use crate::{Args, admin, http, key, launch, proto};
@@ -26,7 +27,7 @@ pub struct Bound {
     admin: TcpListener,
     tls: Option<Acceptor>,
     service: Service,
-    registry: Arc<Mutex<Registry>>,
+    keeper: Arc<Keeper>,
     metrics: Arc<Metrics>,
 }
 
@@ -51,13 +52,15 @@ impl Bound {
         let key = key::load(&args.token_key_file, args.development)?;
         let open =
             |address| http::listen(address).with_context(|| format!("cannot listen on {address}"));
-        let registry = Arc::new(Mutex::new(Registry::new(Instant::now(), settings)));
+        let keeper = Arc::new(match &args.redis {
+            Some(url) => Keeper::in_redis(Link::new(url)?, Clock::Real, settings),
+            None => Keeper::in_memory(Clock::Real, settings),
+        });
         let metrics = Arc::new(Metrics::default());
         let report_interval = Duration::from_millis(args.report_interval_ms);
-        let service =
-            Service::new(Arc::clone(&registry), Arc::clone(&metrics), key, report_interval);
+        let service = Service::new(Arc::clone(&keeper), Arc::clone(&metrics), key, report_interval);
         let (grpc, admin) = (open(args.listen)?, open(args.admin)?);
-        Ok(Self { grpc, admin, tls, service, registry, metrics })
+        Ok(Self { grpc, admin, tls, service, keeper, metrics })
     }
 
     /// Where gateways and nodes call.
@@ -94,11 +97,13 @@ impl Bound {
                 let _ = stopped.changed().await; // An error says the same: the sender is gone.
             }
         };
-        let mut page = self.metrics.page(self.registry);
+        let seen = Seen::new(Arc::clone(&self.keeper));
+        let mut page = self.metrics.page(&self.keeper, &seen);
         if let Some(tls) = &self.tls {
             tls.handshakes().register(&mut page);
         }
-        let admin = http::serve(self.admin, admin::router(page), http::Bounds::ADMIN, stopped());
+        let admin =
+            http::serve(self.admin, admin::router(page, seen), http::Bounds::ADMIN, stopped());
         let service = BalancerServer::new(self.service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(usize::MAX);
@@ -139,14 +144,14 @@ pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
             "grpc": bound.grpc_address()?.to_string(),
             "admin": bound.admin_address()?.to_string(),
         }))?;
-        let (tls, registry) = (bound.tls(), Arc::clone(&bound.registry));
+        let (tls, keeper) = (bound.tls(), Arc::clone(&bound.keeper));
         let Args { report_interval_ms, grace_ms, .. } = args;
         tracing::info!(?args, "serving");
         launch::on_hangup(move || {
             reloader.reload(|new| {
                 // The nodes keep the interval that they were told when they registered.
                 let settings = Args { report_interval_ms, grace_ms, ..new.clone() }.settings()?;
-                registry.lock().unwrap_or_else(PoisonError::into_inner).set_settings(settings);
+                keeper.set_settings(settings);
                 Ok(())
             });
             launch::reload_certificate(tls.as_ref());

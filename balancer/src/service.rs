@@ -1,14 +1,15 @@
 //! The gRPC service: checks what came, asks the registry, counts, logs state changes.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 use wire::token::TokenKey;
 use wire::{Epoch, UserId};
 
 use crate::convert;
-use crate::ends::{EndsFull, SessionEnd, Told};
+use crate::ends::{EndsFull, SessionEnd};
+use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::proto::balancer_server::Balancer;
 use crate::proto::{
@@ -16,12 +17,13 @@ use crate::proto::{
     EndSessionsResponse, ListNodesRequest, ListNodesResponse, PlaceRequest, PlaceResponse,
     RegisterRequest, RegisterResponse, ReportAnswer, ReportRequest, ReportResponse,
 };
-use crate::registry::{PlaceError, RegisterError, Registry, Renewal};
+use crate::redis::Away;
+use crate::registry::{PlaceError, RegisterError, Renewal};
 
 /// One balancer's state behind its service.
 #[derive(Debug)]
 pub(crate) struct Service {
-    registry: Arc<Mutex<Registry>>,
+    keeper: Arc<Keeper>,
     metrics: Arc<Metrics>,
     key: TokenKey,
     report_interval: Duration,
@@ -29,18 +31,19 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) const fn new(
-        registry: Arc<Mutex<Registry>>,
+        keeper: Arc<Keeper>,
         metrics: Arc<Metrics>,
         key: TokenKey,
         report_interval: Duration,
     ) -> Self {
-        Self { registry, metrics, key, report_interval }
+        Self { keeper, metrics, key, report_interval }
     }
+}
 
-    /// Held for one decision, never across an await.
-    fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Whoever keeps the registry gives no answer. Sessions are not touched by that, and whoever asks again is answered as
+/// soon as it is back.
+fn unavailable(away: &Away) -> Status {
+    Status::unavailable(format!("the registry of nodes cannot be asked: {away}"))
 }
 
 #[tonic::async_trait]
@@ -52,12 +55,14 @@ impl Balancer for Service {
         let node = convert::registration(request.into_inner())
             .inspect_err(|_| self.metrics.registered("invalid"))?;
         let (name, incarnation, returning) = (node.name.clone(), node.incarnation, node.returning);
-        let (outcome, lease) = {
-            let mut registry = self.registry();
-            (registry.register(Instant::now(), node), registry.settings().lease)
-        };
-        match outcome {
+        let outcome = self.keeper.register(node).await;
+        let outcome = outcome.map_err(|away| {
+            self.metrics.registered("away");
+            unavailable(&away)
+        });
+        match outcome? {
             Ok(()) => {
+                let lease = self.keeper.settings().lease;
                 self.metrics.registered("taken");
                 tracing::info!(node = name, incarnation, returning, "a node registered");
                 Ok(Response::new(RegisterResponse {
@@ -82,13 +87,11 @@ impl Balancer for Service {
     ) -> Result<Response<ReportResponse>, Status> {
         let sent = request.into_inner();
         let report = convert::report(&sent).inspect_err(|_| self.metrics.reported("invalid"))?;
-        let (renewal, told) = {
-            let mut registry = self.registry();
-            match registry.report(Instant::now(), report) {
-                Renewal::Renewed => (Renewal::Renewed, registry.tell_ends(&sent.name)),
-                other @ (Renewal::Unknown | Renewal::Superseded) => (other, Told::default()),
-            }
-        };
+        let reported = self.keeper.report(report).await;
+        let (renewal, told) = reported.map_err(|away| {
+            self.metrics.reported("away");
+            unavailable(&away)
+        })?;
         let (answer, outcome) = match renewal {
             Renewal::Renewed => (ReportAnswer::Renewed, "renewed"),
             Renewal::Unknown => (ReportAnswer::RegisterAgain, "unknown"),
@@ -107,7 +110,8 @@ impl Balancer for Service {
         request: Request<DrainRequest>,
     ) -> Result<Response<DrainResponse>, Status> {
         let DrainRequest { name, incarnation } = request.into_inner();
-        let found = self.registry().drain(Instant::now(), &name, incarnation);
+        let found = self.keeper.drain(&name, incarnation).await;
+        let found = found.map_err(|away| unavailable(&away))?;
         tracing::info!(node = name, incarnation, found, "a node is to drain");
         Ok(Response::new(DrainResponse { found }))
     }
@@ -117,7 +121,8 @@ impl Balancer for Service {
         request: Request<DeregisterRequest>,
     ) -> Result<Response<DeregisterResponse>, Status> {
         let DeregisterRequest { name, incarnation } = request.into_inner();
-        let found = self.registry().deregister(Instant::now(), &name, incarnation);
+        let found = self.keeper.deregister(&name, incarnation).await;
+        let found = found.map_err(|away| unavailable(&away))?;
         tracing::info!(node = name, incarnation, found, "a node left");
         Ok(Response::new(DeregisterResponse { found }))
     }
@@ -131,13 +136,14 @@ impl Balancer for Service {
             self.metrics.placed("invalid");
             return Err(Status::invalid_argument("user_id: not zero"));
         }
-        let (placed, ttl) = {
-            let mut registry = self.registry();
-            let placed = registry.place(Instant::now(), UserId(user_id), Epoch(epoch));
-            (placed, registry.settings().token_ttl)
-        };
-        match placed {
+        let placed = self.keeper.place(UserId(user_id), Epoch(epoch)).await;
+        let placed = placed.map_err(|away| {
+            self.metrics.placed("away");
+            unavailable(&away)
+        });
+        match placed? {
             Ok(placement) => {
+                let ttl = self.keeper.settings().token_ttl;
                 self.metrics.placed("placed");
                 let token = self.key.mint(&placement.token, &placement.node);
                 Ok(Response::new(PlaceResponse {
@@ -177,8 +183,12 @@ impl Balancer for Service {
             return Err(Status::invalid_argument("user_id: not zero"));
         }
         let end = SessionEnd { user: UserId(user_id), below: Epoch(below_epoch) };
-        let posted = self.registry().end_sessions(Instant::now(), end);
-        match posted {
+        let posted = self.keeper.end_sessions(end).await;
+        let posted = posted.map_err(|away| {
+            self.metrics.ended("away");
+            unavailable(&away)
+        });
+        match posted? {
             Ok(waiting) => {
                 self.metrics.ended("posted");
                 let nodes_waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
@@ -196,9 +206,8 @@ impl Balancer for Service {
         &self,
         _request: Request<ListNodesRequest>,
     ) -> Result<Response<ListNodesResponse>, Status> {
-        let now = Instant::now();
-        let nodes = self.registry().nodes(now).map(|node| convert::node_info(now, node)).collect();
-        Ok(Response::new(ListNodesResponse { nodes }))
+        let seen = self.keeper.look().await.map_err(|away| unavailable(&away))?;
+        Ok(Response::new(ListNodesResponse { nodes: seen.nodes }))
     }
 }
 

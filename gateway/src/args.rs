@@ -10,6 +10,7 @@ use store::StoreChoice;
 use crate::clients::Network;
 use crate::mail::MailArgs;
 use crate::provision;
+use crate::shared::SharedArgs;
 
 /// Ringline's gateway, or one of its operator commands.
 #[derive(Clone, Debug, clap::Parser)]
@@ -92,6 +93,10 @@ pub struct Args {
     /// How codes reach people.
     #[command(flatten)]
     pub mail: MailArgs,
+
+    /// Where codes and rates are remembered.
+    #[command(flatten)]
+    pub shared: SharedArgs,
 
     /// A verification server of its own, which sends codes and compares them instead of this gateway. It is called inside
     /// TLS if its address begins with https://: then what is said for the balancer counts for it too

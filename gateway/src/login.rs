@@ -13,7 +13,7 @@ use crate::limits::{
 };
 use crate::password::Secret;
 use crate::routes::App;
-use crate::status::{Status, seconds};
+use crate::status::{Status, refused};
 
 /// The account whose password this is. Work, answer and lock-out are the same whether or not there is such an account.
 pub(crate) async fn check(
@@ -28,7 +28,7 @@ pub(crate) async fn check(
     let name = username.to_ascii_lowercase();
     // Who is locked out anyway does not stand in the line for hashes.
     app.may_fail(client).await?;
-    let locked = |wait| Status::Locked(seconds(wait));
+    let locked = |refusal| refused(refusal, Status::Locked);
     app.shared.peek(&WRONG_PASSWORDS_PER_ACCOUNT, &name).await.map_err(locked)?;
     let account = app.accounts.find(username).await?;
     let turn = app.turn().await?;
@@ -46,7 +46,7 @@ pub(crate) async fn check(
         }
     };
     let (true, Some(account)) = (is_right, account) else {
-        app.failed(client).await;
+        app.failed(client).await?;
         return Err(Status::Credentials);
     };
     app.shared.forget(&WRONG_PASSWORDS_PER_ACCOUNT, &name).await;

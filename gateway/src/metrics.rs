@@ -119,14 +119,22 @@ struct Now(Weak<App>);
 impl Collector for Now {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(app) = self.0.upgrade() else { return Ok(()) };
-        let (subjects, codes) = app.shared.sizes();
-        for (name, about, value) in [
+        let held = app.shared.sizes().map(|(subjects, codes)| {
+            [
+                ("codes", "Verification codes outstanding here, expired ones included", codes),
+                (
+                    "rate_subjects",
+                    "Clients, accounts and addresses whose rates are remembered here",
+                    subjects,
+                ),
+            ]
+        });
+        let now = [
             ("hashes_waiting", "Password hashes that wait or run", app.pool.waiting()),
-            ("codes", "Verification codes outstanding here, expired ones included", codes),
             (
-                "rate_subjects",
-                "Clients, accounts and addresses whose rates are remembered",
-                subjects,
+                "redis_failing",
+                "1 if the last call of the shared Redis failed",
+                app.shared.is_failing().into(),
             ),
             (
                 "store_failing",
@@ -143,7 +151,8 @@ impl Collector for Now {
                 "1 if the last call to a verification server failed",
                 app.verifier.is_failing().into(),
             ),
-        ] {
+        ];
+        for (name, about, value) in now.into_iter().chain(held.into_iter().flatten()) {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, about, None, gauge.metric_type())?)?;
         }

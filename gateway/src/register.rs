@@ -9,7 +9,7 @@ use crate::clients::Client;
 use crate::limits::CODES_PER_CLIENT;
 use crate::password::Secret;
 use crate::routes::App;
-use crate::status::{Status, seconds};
+use crate::status::{Status, refused, seconds};
 use crate::validate;
 use crate::verify::{CheckError, SendError, Sent};
 
@@ -25,12 +25,13 @@ pub(crate) struct Applicant {
 /// Makes a code and sends it to its address, whether or not anybody has an account there: the answer tells nothing.
 pub(crate) async fn send_code(app: &App, client: &Client, email: &str) -> Result<Sent, Status> {
     validate::email(email).map_err(Status::Invalid)?;
-    let wait = |wait| Status::TooMany(seconds(wait));
-    app.take(&CODES_PER_CLIENT, client).await.map_err(wait)?;
+    let bounded = app.take(&CODES_PER_CLIENT, client).await;
+    bounded.map_err(|refusal| refused(refusal, Status::TooMany))?;
     app.verifier.send(email).await.map_err(|error| match error {
         SendError::Invalid(rule) => Status::Invalid(rule),
         SendError::TooSoon(wait) => Status::CodeTooSoon(seconds(wait)),
         SendError::Busy => Status::Busy,
+        SendError::Away => Status::SharedAway,
         SendError::NotDelivered => Status::NotDelivered,
         SendError::Unreachable => Status::VerifierUnreachable,
     })
@@ -73,7 +74,7 @@ pub(crate) async fn check_code(
     app.may_fail(client).await?;
     let checked = app.verifier.check(email, code).await;
     if matches!(checked, Err(CheckError::Wrong | CheckError::Unknown)) {
-        app.failed(client).await;
+        app.failed(client).await?;
     }
     checked.map_err(status)
 }
@@ -84,6 +85,7 @@ pub(crate) fn status(error: CheckError) -> Status {
         CheckError::Unknown => Status::CodeUnknown,
         CheckError::Wrong => Status::CodeWrong,
         CheckError::TooMany(wait) => Status::Locked(seconds(wait)),
+        CheckError::Away => Status::SharedAway,
         CheckError::Unreachable => Status::VerifierUnreachable,
     }
 }

@@ -7,7 +7,7 @@ use crate::limits::{LOOKUPS_PER_CLIENT, WRONG_PASSWORDS_PER_ACCOUNT};
 use crate::password::Secret;
 use crate::register::{check_code, record, status};
 use crate::routes::App;
-use crate::status::{Status, seconds};
+use crate::status::{Status, refused};
 use crate::validate;
 
 /// Whether an account has this username and this e-mail address. Which of the two nobody has is not said.
@@ -17,8 +17,8 @@ pub(crate) async fn exists(
     username: &str,
     email: &str,
 ) -> Result<(), Status> {
-    let wait = |wait| Status::TooMany(seconds(wait));
-    app.take(&LOOKUPS_PER_CLIENT, client).await.map_err(wait)?;
+    let bounded = app.take(&LOOKUPS_PER_CLIENT, client).await;
+    bounded.map_err(|refusal| refused(refusal, Status::TooMany))?;
     // What breaks the rules nobody has, and asking the store for it would take no longer and no shorter.
     let found = app.accounts.find(username.to_owned()).await?;
     let is_theirs = found.is_some_and(|account| account.email.eq_ignore_ascii_case(email));

@@ -24,8 +24,8 @@ use crate::hash_pool::{HashPool, Turn};
 use crate::limits::{BODY_BYTES_MAX, BODY_TIMEOUT, FAILURES_PER_CLIENT, REQUEST_TIMEOUT};
 use crate::metrics::Metrics;
 use crate::password::Hasher;
-use crate::shared::{Rate, Shared, Wait};
-use crate::status::{Dialect, Status, seconds};
+use crate::shared::{Rate, Refusal, Shared};
+use crate::status::{Dialect, Status, refused};
 use crate::verify::Verifier;
 use crate::{chatter, dims};
 
@@ -70,7 +70,7 @@ impl App {
     }
 
     /// Counts something that a client does, if it may do it.
-    pub(crate) async fn take(&self, rate: &Rate, client: &Client) -> Result<(), Wait> {
+    pub(crate) async fn take(&self, rate: &Rate, client: &Client) -> Result<(), Refusal> {
         if client.is_unlimited { Ok(()) } else { self.shared.take(rate, &client.network).await }
     }
 
@@ -80,13 +80,19 @@ impl App {
             return Ok(());
         }
         let open = self.shared.peek(&FAILURES_PER_CLIENT, &client.network).await;
-        open.map_err(|wait| Status::Locked(seconds(wait)))
+        open.map_err(|refusal| refused(refusal, Status::Locked))
     }
 
     /// Counts a wrong password or code.
-    pub(crate) async fn failed(&self, client: &Client) {
-        // What is refused is counted already, by those that brought it so far.
-        let _ = self.take(&FAILURES_PER_CLIENT, client).await;
+    ///
+    /// # Errors
+    /// It cannot be counted: then nobody is to be told that it was wrong.
+    pub(crate) async fn failed(&self, client: &Client) -> Result<(), Status> {
+        match self.take(&FAILURES_PER_CLIENT, client).await {
+            // What is refused is counted already, by those that brought it so far.
+            Ok(()) | Err(Refusal::Wait(_)) => Ok(()),
+            Err(Refusal::Away) => Err(Status::SharedAway),
+        }
     }
 
     /// Why this gateway cannot do its work; empty if it can.
@@ -98,7 +104,8 @@ impl App {
             .verifier
             .is_failing()
             .then(|| "the verification server gives no answer".to_owned());
-        store.into_iter().chain(balancer).chain(verifier).collect()
+        let shared = self.shared.is_failing().then(|| "the Redis gives no answer".to_owned());
+        store.into_iter().chain(balancer).chain(verifier).chain(shared).collect()
     }
 }
 

@@ -26,7 +26,6 @@ use crate::mail::Mailer;
 use crate::metrics::{Metrics, page};
 use crate::password::Hasher;
 use crate::routes::{App, router};
-use crate::shared::Shared;
 use crate::verify::{Desk, Remote, Verifier, front};
 
 /// A gateway whose ports and store are open and that does not answer yet.
@@ -68,12 +67,13 @@ impl Bound {
             .context("change --hash-memory-kib or --hash-passes")?;
         let balancer = Client::trusting(&args.balancer, &args.trust, BALANCER_DEADLINE)
             .context("--balancer")?;
-        let shared = Arc::new(Shared::in_memory());
+        let shared = Arc::new(args.shared.shared()?);
         let verifier = match &args.verify {
             Some(url) => Verifier::There(Remote::new(url, &args.trust).context("--verify")?),
             None => {
                 let mailer = Mailer::new(&args.mail, args.development, args.insecure)?;
-                let desk = Desk::new(Arc::clone(&shared), mailer, args.development)?;
+                let digester = args.shared.digester(args.development)?;
+                let desk = Desk::new(Arc::clone(&shared), mailer, digester, args.development);
                 Verifier::Here(Arc::new(desk))
             }
         };

@@ -6,7 +6,7 @@ use axum::http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::shared::Wait;
+use crate::shared::{Refusal, Wait};
 
 /// Whose numbers an answer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub enum Dialect {
 /// | 2 | 1002 | 503 | the verification code could not be sent. Try again |
 /// | 3 | 1002 | 200 | the balancer cannot be reached, or is still learning its nodes; or the verification server cannot be reached |
 /// | 10 | - | 200 | no chat node takes logins, or all are full |
+/// | 12 | 1009 | 503 | the Redis that counts attempts and keeps codes gives no answer, so nothing is granted. Try again |
 /// | 12 | 1004 | 200 | no verification code for this address: none was asked for, it is too old, used, or too many were wrong |
 /// | 13 | 1005 | 200 | the verification code is wrong |
 /// | 14 | 1006 | 200 | not registered: the username or the e-mail address is taken |
@@ -74,6 +75,8 @@ pub enum Status {
     EmailTaken,
     /// The store is failing.
     StoreFault,
+    /// What is shared with other gateways gives no answer: nothing is granted that could not be counted.
+    SharedAway,
     /// A field breaks its rule.
     Invalid(&'static str),
     /// No account has this username with this e-mail address, said to who has shown that the address is his.
@@ -86,6 +89,14 @@ pub enum Status {
     Locked(u32),
     /// The password changed between check and login.
     Overtaken,
+}
+
+/// Why a bound does not let somebody do something: `wait` if he has to.
+pub(crate) fn refused(refusal: Refusal, wait: fn(u32) -> Status) -> Status {
+    match refusal {
+        Refusal::Wait(span) => wait(seconds(span)),
+        Refusal::Away => Status::SharedAway,
+    }
 }
 
 /// Seconds of a wait, for people: never zero.
@@ -104,6 +115,7 @@ impl Status {
             Self::BalancerUnreachable | Self::VerifierUnreachable => (3, 1002),
             Self::NoChatNode => (10, 1002),
             Self::CodeUnknown => (12, 1004),
+            Self::SharedAway => (12, 1009),
             Self::CodeWrong => (13, 1005),
             Self::UsernameTaken | Self::EmailTaken => (14, 1006),
             Self::StoreFault => (14, 1009),
@@ -127,7 +139,7 @@ impl Status {
             Self::CodeTooSoon(wait) | Self::TooMany(wait) | Self::Locked(wait) => {
                 (StatusCode::TOO_MANY_REQUESTS, Some(wait))
             }
-            Self::Busy | Self::StoreFault | Self::NotDelivered => {
+            Self::Busy | Self::StoreFault | Self::SharedAway | Self::NotDelivered => {
                 (StatusCode::SERVICE_UNAVAILABLE, Some(1))
             }
             Self::JsonParse
@@ -172,6 +184,9 @@ impl Status {
             Self::UsernameTaken => "the username is taken",
             Self::EmailTaken => "the e-mail address has an account",
             Self::StoreFault => "the accounts cannot be written now: try again in a moment",
+            Self::SharedAway => {
+                "busy: attempts and codes cannot be looked up now: try again in a moment"
+            }
             Self::Invalid(rule) => rule,
             Self::Mismatch | Self::NoAccount => {
                 "no account has this username with this e-mail address"

@@ -32,6 +32,11 @@ impl Rate {
         self.interval
     }
 
+    /// How far ahead of now the moment may be at which a subject has all of its burst back, for one more to be done.
+    pub(super) fn ahead_max(&self) -> Duration {
+        self.interval * (self.burst - 1)
+    }
+
     /// A subject's key.
     pub(crate) fn key(&self, subject: &str) -> String {
         format!("{}:{subject}", self.name)
@@ -43,7 +48,7 @@ impl Rate {
     /// See [`Wait`].
     pub(super) fn check(&self, now: Instant, full: Instant) -> Result<(), Wait> {
         let ahead = full.saturating_duration_since(now);
-        let allowed = self.interval * (self.burst - 1);
+        let allowed = self.ahead_max();
         if ahead <= allowed { Ok(()) } else { Err(Wait(ahead - allowed)) }
     }
 

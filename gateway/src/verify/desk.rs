@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit, Mac};
 use prometheus_client::registry::Registry as Page;
-use sha2::Sha256;
 
 use super::{CheckError, SendError, Sent};
 use crate::limits::{CODE_RESEND, CODE_TRIES, CODES_PER_ADDRESS};
 use crate::mail::Mailer;
-use crate::shared::{CodeVerdict, Shared};
+use crate::shared::{Away, CodeVerdict, Digester, NotKept, Refusal, Shared};
 use crate::validate;
 
 /// Digits of a code.
@@ -19,32 +17,27 @@ const DIGITS: usize = 6;
 pub(crate) struct Desk {
     shared: Arc<Shared>,
     mailer: Mailer,
-    /// So that six digits cannot be found by trying all of them against a leaked table.
-    key: [u8; 64],
+    digester: Digester,
     /// Whether codes are in answers: development only.
     shows_codes: bool,
 }
 
 impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { shared, mailer, shows_codes, key: _ } = self;
+        let Self { shared, mailer, shows_codes, digester: _ } = self;
         write!(f, "Desk {{ {shared:?}, {mailer:?}, shows codes: {shows_codes} }}")
     }
 }
 
 impl Desk {
-    /// A desk with a key of its own.
-    ///
-    /// # Errors
-    /// No randomness.
-    pub(crate) fn new(
+    /// A desk.
+    pub(crate) const fn new(
         shared: Arc<Shared>,
         mailer: Mailer,
+        digester: Digester,
         shows_codes: bool,
-    ) -> anyhow::Result<Self> {
-        let mut key = [0; 64];
-        getrandom::fill(&mut key)?;
-        Ok(Self { shared, mailer, key, shows_codes })
+    ) -> Self {
+        Self { shared, mailer, digester, shows_codes }
     }
 
     /// As [`super::Verifier::send`].
@@ -52,10 +45,10 @@ impl Desk {
         validate::email(email).map_err(SendError::Invalid)?;
         let subject = email.to_ascii_lowercase();
         let random = getrandom::u64().map_err(|_| SendError::Busy)?;
-        self.shared.take(&CODES_PER_ADDRESS, &subject).await.map_err(SendError::TooSoon)?;
-        if let Err(wait) = self.shared.take(&CODE_RESEND, &subject).await {
+        self.shared.take(&CODES_PER_ADDRESS, &subject).await.map_err(refused)?;
+        if let Err(refusal) = self.shared.take(&CODE_RESEND, &subject).await {
             self.shared.give_back(&CODES_PER_ADDRESS, &subject).await;
-            return Err(SendError::TooSoon(wait));
+            return Err(refused(refusal));
         }
         // 2^64 is so much larger than a million that no code is noticeably likelier than another.
         let code = format!("{:0DIGITS$}", random % 10_u64.pow(DIGITS as u32));
@@ -69,11 +62,14 @@ impl Desk {
     }
 
     async fn hand_over(&self, email: &str, subject: &str, code: &str) -> Result<Sent, SendError> {
-        let digest = self.digest(subject, code);
-        self.shared.put_code(subject, digest).await.map_err(|_| SendError::Busy)?;
+        let digest = self.digester.digest(subject, code);
+        self.shared.put_code(subject, digest).await.map_err(|error| match error {
+            NotKept::Full => SendError::Busy,
+            NotKept::Away => SendError::Away,
+        })?;
         if let Err(error) = self.mailer.deliver(email, code).await {
             tracing::error!(error = format!("{error:#}"), "a verification code was not delivered");
-            self.shared.drop_code(subject).await;
+            let _ = self.shared.drop_code(subject).await; // Nobody has it, and it ends by itself.
             return Err(SendError::NotDelivered);
         }
         Ok(Sent { code: self.shows_codes.then(|| code.to_owned()) })
@@ -83,11 +79,15 @@ impl Desk {
     pub(crate) async fn check(&self, email: &str, code: &str) -> Result<(), CheckError> {
         let subject = email.to_ascii_lowercase();
         // Taken before and given back after a right one: guesses at the same time cannot all slip through.
-        self.shared.take(&CODE_TRIES, &subject).await.map_err(CheckError::TooMany)?;
-        let verdict = self.shared.try_code(&subject, self.digest(&subject, code)).await;
-        match verdict {
+        self.shared.take(&CODE_TRIES, &subject).await.map_err(|refusal| match refusal {
+            Refusal::Wait(wait) => CheckError::TooMany(wait),
+            Refusal::Away => CheckError::Away,
+        })?;
+        let digest = self.digester.digest(&subject, code);
+        let verdict = self.shared.try_code(&subject, digest).await;
+        match verdict.map_err(|Away| CheckError::Away)? {
             CodeVerdict::Wrong => Err(CheckError::Wrong),
-            CodeVerdict::Right | CodeVerdict::Unknown => {
+            verdict @ (CodeVerdict::Right | CodeVerdict::Unknown) => {
                 // Where there is no code nothing was guessed.
                 self.shared.give_back(&CODE_TRIES, &subject).await;
                 if verdict == CodeVerdict::Right { Ok(()) } else { Err(CheckError::Unknown) }
@@ -98,6 +98,7 @@ impl Desk {
     /// As [`super::Verifier::consume`].
     pub(crate) async fn consume(&self, email: &str) -> Result<(), CheckError> {
         let was_there = self.shared.drop_code(&email.to_ascii_lowercase()).await;
+        let was_there = was_there.map_err(|Away| CheckError::Away)?;
         if was_there { Ok(()) } else { Err(CheckError::Unknown) }
     }
 
@@ -110,13 +111,13 @@ impl Desk {
     pub(crate) fn register(&self, page: &mut Page) {
         self.mailer.register(page);
     }
+}
 
-    fn digest(&self, subject: &str, code: &str) -> [u8; 32] {
-        let mut mac = <Hmac<Sha256> as KeyInit>::new(&self.key.into());
-        mac.update(subject.as_bytes());
-        mac.update(b"\0"); // An address cannot hold it: nothing can move from one part to the other.
-        mac.update(code.as_bytes());
-        mac.finalize().into_bytes().into()
+/// Why no code is made.
+const fn refused(refusal: Refusal) -> SendError {
+    match refusal {
+        Refusal::Wait(wait) => SendError::TooSoon(wait),
+        Refusal::Away => SendError::Away,
     }
 }
 
@@ -128,7 +129,8 @@ mod tests {
     const BOB: &str = "bob@example.org";
 
     fn desk(mailer: Mailer) -> Desk {
-        Desk::new(Arc::new(Shared::in_memory()), mailer, true).unwrap()
+        let digester = Digester::random().unwrap();
+        Desk::new(Arc::new(Shared::in_memory()), mailer, digester, true)
     }
 
     async fn code(desk: &Desk, email: &str) -> String {
@@ -166,7 +168,7 @@ mod tests {
         let desk = desk(Mailer::Missing);
         assert_eq!(desk.send(BOB).await, Err(SendError::NotDelivered));
         assert_eq!(desk.send(BOB).await, Err(SendError::NotDelivered));
-        assert_eq!(desk.shared.sizes().1, 0);
+        assert_eq!(desk.shared.sizes().unwrap().1, 0);
     }
 
     #[tokio::test]
@@ -191,16 +193,7 @@ mod tests {
     #[tokio::test]
     async fn outside_development_nobody_is_shown_a_code() {
         let shared = Arc::new(Shared::in_memory());
-        let desk = Desk::new(shared, Mailer::Log, false).unwrap();
+        let desk = Desk::new(shared, Mailer::Log, Digester::random().unwrap(), false);
         assert_eq!(desk.send(BOB).await, Ok(Sent { code: None }));
-    }
-
-    #[test]
-    fn nothing_that_is_kept_is_the_code_or_can_be_found_without_the_key() {
-        let (one, two) = (desk(Mailer::Log), desk(Mailer::Log));
-        let digest = one.digest(BOB, "123456");
-        assert!(!digest.windows(6).any(|part| part == b"123456"));
-        assert_ne!(digest, two.digest(BOB, "123456"));
-        assert_ne!(digest, one.digest("eve@example.org", "123456"));
     }
 }

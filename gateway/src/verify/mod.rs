@@ -57,6 +57,8 @@ pub(crate) enum SendError {
     TooSoon(Wait),
     /// As many codes are outstanding as may be.
     Busy,
+    /// What is shared gives no answer: nobody knows whether one may be made.
+    Away,
     /// It could not be handed over for delivery.
     NotDelivered,
     /// The verification server gives no answer.
@@ -72,6 +74,8 @@ pub(crate) enum CheckError {
     Wrong,
     /// Too many were wrong for this address lately.
     TooMany(Wait),
+    /// What is shared gives no answer: nobody knows which code it is.
+    Away,
     /// The verification server gives no answer.
     Unreachable,
 }

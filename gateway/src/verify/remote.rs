@@ -23,8 +23,31 @@ pub(crate) struct Remote {
     breaker: Arc<Mutex<Breaker>>,
 }
 
-/// There was no answer, or none to work with.
-struct NoAnswer;
+/// There was no answer to work with.
+enum NoAnswer {
+    /// None at all.
+    Silence,
+    /// The server cannot work now, and says so.
+    Away,
+}
+
+impl From<NoAnswer> for SendError {
+    fn from(no: NoAnswer) -> Self {
+        match no {
+            NoAnswer::Silence => Self::Unreachable,
+            NoAnswer::Away => Self::Away,
+        }
+    }
+}
+
+impl From<NoAnswer> for CheckError {
+    fn from(no: NoAnswer) -> Self {
+        match no {
+            NoAnswer::Silence => Self::Unreachable,
+            NoAnswer::Away => Self::Away,
+        }
+    }
+}
 
 impl Remote {
     /// Names the server: `http://HOST:PORT`, or `https://HOST:PORT` for one that this gateway finds out to be the right one by
@@ -52,8 +75,7 @@ impl Remote {
         let request = SendRequest { email: email.to_owned() };
         let answer = self
             .call(async |request| grpc.send(request).await, request, VERIFY_SEND_DEADLINE)
-            .await
-            .map_err(|NoAnswer| SendError::Unreachable)?;
+            .await?;
         match answer.outcome() {
             SendOutcome::Sent => Ok(Sent { code: Some(answer.code).filter(|it| !it.is_empty()) }),
             SendOutcome::TooSoon => {
@@ -68,10 +90,8 @@ impl Remote {
     pub(crate) async fn check(&self, email: &str, code: &str) -> Result<(), CheckError> {
         let mut grpc = self.grpc.clone();
         let request = CheckRequest { email: email.to_owned(), code: code.to_owned() };
-        let answer = self
-            .call(async |request| grpc.check(request).await, request, VERIFY_DEADLINE)
-            .await
-            .map_err(|NoAnswer| CheckError::Unreachable)?;
+        let answer =
+            self.call(async |request| grpc.check(request).await, request, VERIFY_DEADLINE).await?;
         match answer.verdict() {
             CheckVerdict::Right => Ok(()),
             CheckVerdict::Wrong => Err(CheckError::Wrong),
@@ -88,8 +108,7 @@ impl Remote {
         let request = ConsumeRequest { email: email.to_owned() };
         let answer = self
             .call(async |request| grpc.consume(request).await, request, VERIFY_DEADLINE)
-            .await
-            .map_err(|NoAnswer| CheckError::Unreachable)?;
+            .await?;
         if answer.was_there { Ok(()) } else { Err(CheckError::Unknown) }
     }
 
@@ -101,7 +120,7 @@ impl Remote {
         deadline: Duration,
     ) -> Result<A, NoAnswer> {
         if !self.breaker().is_closed(Instant::now()) {
-            return Err(NoAnswer);
+            return Err(NoAnswer::Silence);
         }
         let mut request = Request::new(message);
         request.set_timeout(deadline);
@@ -109,17 +128,23 @@ impl Remote {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => {
                 tracing::warn!(code = ?status.code(), message = status.message(), "no code service");
-                Err(status.code())
+                // The transport's own failures carry their cause; what the server itself said does not.
+                let is_said = std::error::Error::source(&status).is_none();
+                Err((status.code(), is_said))
             }
             Err(_) => {
                 tracing::warn!("the verification server did not answer within the deadline");
-                Err(Code::DeadlineExceeded)
+                Err((Code::DeadlineExceeded, false))
             }
         };
         // What it refuses it has answered.
-        let is_answer = matches!(answer, Ok(_) | Err(Code::InvalidArgument));
+        let is_answer =
+            matches!(answer, Ok(_) | Err((Code::InvalidArgument | Code::Unavailable, true)));
         self.breaker().note(Instant::now(), is_answer);
-        answer.map_err(|_| NoAnswer)
+        answer.map_err(|error| match error {
+            (Code::Unavailable, true) => NoAnswer::Away,
+            _ => NoAnswer::Silence,
+        })
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use balancer::config::Configured;
 use balancer::tls::{Acceptor, Inside};
 use balancer::{admin, http, launch};
@@ -16,7 +18,7 @@ use tokio::sync::watch;
 
 use super::{Desk, front};
 use crate::mail::{MailArgs, Mailer};
-use crate::shared::Shared;
+use crate::shared::{Shared, SharedArgs};
 
 /// Ringline's verification server: sends codes to e-mail addresses and compares what people type.
 #[derive(Clone, Debug, clap::Parser)]
@@ -46,6 +48,10 @@ pub struct Args {
     #[command(flatten)]
     pub mail: MailArgs,
 
+    /// Where codes and rates are remembered.
+    #[command(flatten)]
+    pub shared: SharedArgs,
+
     /// Listen on addresses that others can reach although nothing is encrypted, or although anybody may call
     #[arg(long)]
     pub insecure: bool,
@@ -61,6 +67,7 @@ pub struct Bound {
     grpc: TcpListener,
     tls: Option<Acceptor>,
     admin: TcpListener,
+    shared: Arc<Shared>,
     desk: Arc<Desk>,
     page: Page,
 }
@@ -82,9 +89,10 @@ impl Bound {
         );
         launch::check_exposure(args.listen, args.insecure || tls.is_some())?;
         launch::check_exposure(args.admin, args.insecure)?;
-        let shared = Arc::new(Shared::in_memory());
+        let shared = Arc::new(args.shared.shared()?);
         let mailer = Mailer::new(&args.mail, args.development, args.insecure)?;
-        let desk = Desk::new(Arc::clone(&shared), mailer, args.development)?;
+        let digester = args.shared.digester(args.development)?;
+        let desk = Desk::new(Arc::clone(&shared), mailer, digester, args.development);
         let mut page = Page::with_prefix("ringline_verify");
         shared.register(&mut page);
         desk.register(&mut page);
@@ -94,7 +102,7 @@ impl Bound {
         let open =
             |address| http::listen(address).with_context(|| format!("cannot listen on {address}"));
         let (grpc, admin) = (open(args.listen)?, open(args.admin)?);
-        Ok(Self { grpc, tls, admin, desk: Arc::new(desk), page })
+        Ok(Self { grpc, tls, admin, shared, desk: Arc::new(desk), page })
     }
 
     /// Where gateways call.
@@ -124,10 +132,10 @@ impl Bound {
     /// # Errors
     /// The gRPC server failed.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { grpc, tls, admin, desk, page } = self;
+        let Self { grpc, tls, admin, shared, desk, page } = self;
         let page = Arc::new(page);
         let router = Router::new()
-            .route("/healthz", get(async || "ok\n"))
+            .route("/healthz", get(async move || health(&shared)))
             .route("/metrics", get(async move || admin::metrics_page(&page)));
         let (stop, mut stopped) = watch::channel(());
         let admin = tokio::spawn(http::serve(admin, router, http::Bounds::ADMIN, async move {
@@ -139,6 +147,15 @@ impl Bound {
         admin.await?;
         served
     }
+}
+
+/// Whether codes can be made and compared, as far as is known.
+fn health(shared: &Shared) -> Response {
+    if shared.is_failing() {
+        let reasons = serde_json::json!({ "reasons": ["the Redis gives no answer"] });
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(reasons)).into_response();
+    }
+    "ok\n".into_response()
 }
 
 /// Runs a verification server until SIGTERM or SIGINT.

@@ -35,6 +35,9 @@ mod seed_error {
     pub(super) const OTHER: i32 = 2;
 }
 
+/// What a caller is told where the desk cannot work.
+const AWAY: &str = "what keeps the codes gives no answer: try again in a moment";
+
 /// All services of a desk, with health and reflection.
 pub(crate) async fn front(desk: Arc<Desk>) -> anyhow::Result<Front> {
     let service = Service(desk);
@@ -69,6 +72,7 @@ impl Service {
                     SendError::Busy => {
                         (seed_error::NOT_KEPT, "too many codes are outstanding: try again later")
                     }
+                    SendError::Away => (seed_error::NOT_KEPT, AWAY),
                     SendError::Invalid(rule) => (seed_error::OTHER, rule),
                     SendError::NotDelivered | SendError::Unreachable => {
                         (seed_error::OTHER, "the verification code could not be sent")
@@ -95,6 +99,7 @@ impl Codes for Service {
                 SendOutcome::TooSoon
             }
             Err(SendError::Busy) => SendOutcome::Busy,
+            Err(SendError::Away) => return Err(Status::unavailable(AWAY)),
             Err(SendError::NotDelivered | SendError::Unreachable) => SendOutcome::NotDelivered,
         };
         answer.outcome = outcome.into();
@@ -111,6 +116,7 @@ impl Codes for Service {
             Ok(()) => CheckVerdict::Right,
             Err(CheckError::Wrong) => CheckVerdict::Wrong,
             Err(CheckError::Unknown | CheckError::Unreachable) => CheckVerdict::Unknown,
+            Err(CheckError::Away) => return Err(Status::unavailable(AWAY)),
             Err(CheckError::TooMany(wait)) => {
                 answer.retry_after_ms = whole_ms(wait);
                 CheckVerdict::TooMany
@@ -124,8 +130,10 @@ impl Codes for Service {
         &self,
         request: Request<ConsumeRequest>,
     ) -> Result<Response<ConsumeResponse>, Status> {
-        let was_there = self.0.consume(&request.into_inner().email).await.is_ok();
-        Ok(Response::new(ConsumeResponse { was_there }))
+        match self.0.consume(&request.into_inner().email).await {
+            Err(CheckError::Away) => Err(Status::unavailable(AWAY)),
+            consumed => Ok(Response::new(ConsumeResponse { was_there: consumed.is_ok() })),
+        }
     }
 }
 

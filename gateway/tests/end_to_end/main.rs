@@ -6,6 +6,7 @@ mod chatter;
 mod codes;
 mod document;
 mod logins;
+mod redis;
 mod resets;
 mod system;
 mod verify;

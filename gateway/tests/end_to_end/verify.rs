@@ -22,15 +22,15 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 use crate::system::{Browser, System, other};
 
-struct VerifyServer {
-    grpc: SocketAddr,
-    admin: SocketAddr,
+pub(crate) struct VerifyServer {
+    pub(crate) grpc: SocketAddr,
+    pub(crate) admin: SocketAddr,
     stop: oneshot::Sender<()>,
     served: JoinHandle<anyhow::Result<()>>,
 }
 
 impl VerifyServer {
-    fn start(more: &[&str]) -> Self {
+    pub(crate) fn start(more: &[&str]) -> Self {
         let args = ["verify-server", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
         let args = VerifyArgs::parse_from(args.iter().chain(more));
         let bound = VerifyBound::new(&args).unwrap();
@@ -42,11 +42,11 @@ impl VerifyServer {
         Self { grpc, admin, stop, served }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.grpc)
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         let _ = self.stop.send(());
         self.served.await.unwrap().unwrap();
     }

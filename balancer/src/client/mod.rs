@@ -1,17 +1,25 @@
-//! Calling the balancer: one lazily opened connection, a deadline on every call, a pause after a failed one.
+//! Calling the balancer, or one of several that share a registry: a lazily opened connection to each, a deadline on every
+//! call, a pause after a failed one.
 //!
-//! Never blocks a caller beyond its deadline, and never hammers a balancer that is down: during the pause calls fail
-//! at once with [`CallError::Unreachable`].
+//! Never blocks a caller beyond its deadline, however many balancers are tried within it, and never hammers one that is
+//! down: during the pause it is passed over, and if there is no other calls fail at once with [`CallError::Unreachable`].
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod breaker;
+mod channel;
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 use wire::{Epoch, UserId};
 
+pub use self::breaker::{Breaker, jittered};
+pub use self::channel::{BadUrl, channel};
 pub use crate::ends::SessionEnd;
-use crate::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
+use crate::limits::BALANCERS_MAX;
 use crate::proto;
 use crate::proto::balancer_client::BalancerClient;
 use crate::tls::Trust;
@@ -80,7 +88,7 @@ pub enum CallError {
     /// It did not answer in time.
     #[error("the balancer did not answer within the deadline")]
     Deadline,
-    /// It has just started. Try again.
+    /// It has just started, or whoever keeps its registry gives no answer; the text says which. Try again.
     #[error("{0}")]
     Learning(String),
     /// No node takes logins.
@@ -100,103 +108,59 @@ pub enum CallError {
     Refused(String),
 }
 
-/// What was given for the address of a gRPC server is none.
-#[derive(Debug, thiserror::Error)]
-#[error("{url:?} is no address of a server ({reason}): write {example}")]
-pub struct BadUrl {
-    url: String,
-    reason: String,
-    example: String,
-}
-
-/// A connection to a gRPC server, opened when it is needed and kept alive; inside TLS if there are authorities to trust.
-/// Must be called within a tokio runtime.
-///
-/// # Errors
-/// See [`BadUrl`].
-pub fn channel(url: &str, trust: &Trust, connect_timeout: Duration) -> Result<Channel, BadUrl> {
-    let bad = |reason: &str, example: &str| BadUrl {
-        url: url.to_owned(),
-        reason: reason.to_owned(),
-        example: example.to_owned(),
-    };
-    let trust = trust.config().map_err(|error| bad(&error.to_string(), "a file that is one"))?;
-    let scheme = if trust.is_some() { "https" } else { "http" };
-    let form = format!("{scheme}://HOST:PORT");
-    let (said, rest) = match url.split_once("://") {
-        Some((said, rest)) => (Some(said), rest),
-        None => (None, url),
-    };
-    let meant = format!("{scheme}://{rest}");
-    // What was meant is shown only if it would be taken.
-    let example = if is_address(&meant, scheme) { &meant } else { &form };
-    match said {
-        None => return Err(bad("it has no scheme", example)),
-        Some(said) if said == scheme => {}
-        Some("https") => return Err(bad("https needs --tls-ca: whom to trust", example)),
-        Some("http") => return Err(bad("with --tls-ca it begins with https", example)),
-        Some(_) => return Err(bad("its scheme is neither http nor https", example)),
-    }
-    if !is_address(url, scheme) {
-        return Err(bad("it does not name a host and a port", &form));
-    }
-    let unusable = |error: tonic::transport::Error| bad(&error.to_string(), &form);
-    let mut endpoint = Endpoint::from_shared(url.to_owned()).map_err(unusable)?;
-    if let Some(trust) = trust {
-        endpoint = endpoint.tls_config(trust).map_err(unusable)?;
-    }
-    Ok(endpoint
-        .connect_timeout(connect_timeout)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(5))
-        .connect_lazy())
-}
-
-/// Whether this is `SCHEME://HOST:PORT` and nothing more.
-fn is_address(url: &str, scheme: &str) -> bool {
-    url.parse::<Uri>().is_ok_and(|uri| {
-        uri.scheme_str() == Some(scheme)
-            && uri.host().is_some_and(|host| !host.is_empty())
-            && uri.port_u16().is_some_and(|port| port != 0)
-            && matches!(uri.path(), "" | "/")
-            && uri.query().is_none()
-    })
-}
-
-/// A handle to the balancer; clones share one connection.
+/// A handle to the balancer, or to several that share a registry; clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    grpc: BalancerClient<Channel>,
+    ways: Arc<[Way]>,
+    /// The one that answered last: it is asked as long as it answers.
+    current: Arc<AtomicUsize>,
     deadline: Duration,
-    breaker: Arc<Mutex<Breaker>>,
+}
+
+/// The way to one balancer.
+#[derive(Debug)]
+struct Way {
+    grpc: BalancerClient<Channel>,
+    breaker: Mutex<Breaker>,
+}
+
+impl Way {
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Client {
-    /// Names the balancer (`http://HOST:PORT`) and the deadline of each call. Opens nothing yet. Must be called within a
-    /// tokio runtime.
+    /// Names the balancer (`http://HOST:PORT`), or several with commas between them, and the deadline of each call. Opens
+    /// nothing yet. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// See [`BadUrl`].
-    pub fn new(url: &str, deadline: Duration) -> Result<Self, BadUrl> {
-        Self::trusting(url, &Trust::default(), deadline)
+    pub fn new(urls: &str, deadline: Duration) -> Result<Self, BadUrl> {
+        Self::trusting(urls, &Trust::default(), deadline)
     }
 
-    /// The same, inside TLS if there are authorities to trust: the balancer's certificate must be signed by one of them and
+    /// The same, inside TLS if there are authorities to trust: a balancer's certificate must be signed by one of them and
     /// be for the host of `https://HOST:PORT`.
     ///
     /// # Errors
     /// See [`BadUrl`].
-    pub fn trusting(url: &str, trust: &Trust, deadline: Duration) -> Result<Self, BadUrl> {
-        let channel = channel(url, trust, deadline)?;
-        let breaker = Arc::new(Mutex::new(Breaker::default()));
-        Ok(Self { grpc: BalancerClient::new(channel), deadline, breaker })
+    pub fn trusting(urls: &str, trust: &Trust, deadline: Duration) -> Result<Self, BadUrl> {
+        let way = |url: &str| {
+            let grpc = BalancerClient::new(channel(url.trim(), trust, deadline)?);
+            Ok(Way { grpc, breaker: Mutex::default() })
+        };
+        let ways = urls.split(',').map(way).collect::<Result<Arc<[Way]>, _>>()?;
+        if ways.len() > BALANCERS_MAX {
+            return Err(BadUrl::too_many(urls));
+        }
+        Ok(Self { ways, current: Arc::default(), deadline })
     }
 
-    /// Whether the last call failed for want of an answer. For health pages.
+    /// Whether the last call of each balancer failed for want of an answer. For health pages.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.breaker().is_failing()
+        self.ways.iter().all(|way| way.breaker().is_failing())
     }
 
     /// A node takes a lease.
@@ -204,8 +168,9 @@ impl Client {
     /// # Errors
     /// See [`CallError`].
     pub async fn register(&self, node: proto::RegisterRequest) -> Result<Lease, CallError> {
-        let mut grpc = self.grpc.clone();
-        let lease = self.call(async |request| grpc.register(request).await, node).await?;
+        let lease = self
+            .call(|mut grpc, request| async move { grpc.register(request).await }, node)
+            .await?;
         Ok(Lease {
             duration: Duration::from_millis(lease.lease_ms),
             report_interval: Duration::from_millis(lease.report_interval_ms),
@@ -217,8 +182,9 @@ impl Client {
     /// # Errors
     /// See [`CallError`].
     pub async fn report(&self, report: proto::ReportRequest) -> Result<Reported, CallError> {
-        let mut grpc = self.grpc.clone();
-        let answer = self.call(async |request| grpc.report(request).await, report).await?;
+        let answer = self
+            .call(|mut grpc, request| async move { grpc.report(request).await }, report)
+            .await?;
         let outcome = match answer.answer() {
             proto::ReportAnswer::Renewed => ReportOutcome::Renewed,
             // An answer of a later protocol: registering again is always safe.
@@ -241,9 +207,10 @@ impl Client {
     /// # Errors
     /// See [`CallError`]; [`CallError::Full`] is worth another try soon.
     pub async fn end_sessions(&self, user: UserId, below: Epoch) -> Result<u32, CallError> {
-        let mut grpc = self.grpc.clone();
         let request = proto::EndSessionsRequest { user_id: user.0, below_epoch: below.0 };
-        let answer = self.call(async |request| grpc.end_sessions(request).await, request).await?;
+        let answer = self
+            .call(|mut grpc, request| async move { grpc.end_sessions(request).await }, request)
+            .await?;
         Ok(answer.nodes_waiting)
     }
 
@@ -252,9 +219,11 @@ impl Client {
     /// # Errors
     /// See [`CallError`].
     pub async fn drain(&self, name: &str, incarnation: u64) -> Result<bool, CallError> {
-        let mut grpc = self.grpc.clone();
         let request = proto::DrainRequest { name: name.to_owned(), incarnation };
-        Ok(self.call(async |request| grpc.drain(request).await, request).await?.found)
+        Ok(self
+            .call(|mut grpc, request| async move { grpc.drain(request).await }, request)
+            .await?
+            .found)
     }
 
     /// A node leaves. `false`: it was not known.
@@ -262,9 +231,11 @@ impl Client {
     /// # Errors
     /// See [`CallError`].
     pub async fn deregister(&self, name: &str, incarnation: u64) -> Result<bool, CallError> {
-        let mut grpc = self.grpc.clone();
         let request = proto::DeregisterRequest { name: name.to_owned(), incarnation };
-        Ok(self.call(async |request| grpc.deregister(request).await, request).await?.found)
+        Ok(self
+            .call(|mut grpc, request| async move { grpc.deregister(request).await }, request)
+            .await?
+            .found)
     }
 
     /// Asks where a user may open a session with this epoch.
@@ -272,9 +243,10 @@ impl Client {
     /// # Errors
     /// See [`CallError`]; [`CallError::Learning`] is worth another try soon.
     pub async fn place(&self, user: UserId, epoch: Epoch) -> Result<Placed, CallError> {
-        let mut grpc = self.grpc.clone();
         let request = proto::PlaceRequest { user_id: user.0, epoch: epoch.0 };
-        let placed = self.call(async |request| grpc.place(request).await, request).await?;
+        let placed = self
+            .call(|mut grpc, request| async move { grpc.place(request).await }, request)
+            .await?;
         let port = u16::try_from(placed.port)
             .map_err(|_| CallError::Refused("it named a port beyond 65535".to_owned()))?;
         Ok(Placed {
@@ -291,34 +263,54 @@ impl Client {
     /// # Errors
     /// See [`CallError`].
     pub async fn list_nodes(&self) -> Result<Vec<proto::NodeInfo>, CallError> {
-        let mut grpc = self.grpc.clone();
         let request = proto::ListNodesRequest {};
-        Ok(self.call(async |request| grpc.list_nodes(request).await, request).await?.nodes)
+        Ok(self
+            .call(|mut grpc, request| async move { grpc.list_nodes(request).await }, request)
+            .await?
+            .nodes)
     }
 
-    /// Puts the deadline on a call, both for this side (should the balancer hang) and for the balancer.
-    async fn call<Q, A>(
+    /// Asks the balancer that answered last, and the others if it gives no answer or cannot ask its registry. Each has its
+    /// share of the deadline, which is put on the call for both sides: this one, should the balancer hang, and the balancer.
+    async fn call<Q: Clone, A, F: Future<Output = Result<Response<A>, Status>>>(
         &self,
-        rpc: impl AsyncFnOnce(Request<Q>) -> Result<Response<A>, Status>,
+        rpc: impl Fn(BalancerClient<Channel>, Request<Q>) -> F,
         message: Q,
     ) -> Result<A, CallError> {
-        if !self.breaker().is_closed(Instant::now()) {
-            return Err(CallError::Unreachable("the last attempt failed a moment ago".to_owned()));
+        let (begun, count) = (Instant::now(), self.ways.len());
+        let first = self.current.load(Relaxed);
+        let mut failure = None;
+        for tried in 0..count {
+            let at = (first + tried) % count;
+            let way = &self.ways[at];
+            if !way.breaker().is_closed(Instant::now()) {
+                continue;
+            }
+            let left = self.deadline.saturating_sub(begun.elapsed());
+            let share = left / u32::try_from(count - tried).unwrap_or(u32::MAX);
+            let mut request = Request::new(message.clone());
+            request.set_timeout(share);
+            let answer = match tokio::time::timeout(share, rpc(way.grpc.clone(), request)).await {
+                Ok(Ok(answer)) => Ok(answer.into_inner()),
+                Ok(Err(status)) => Err(sort(&status)),
+                Err(_) => Err(CallError::Deadline),
+            };
+            let is_down = matches!(answer, Err(CallError::Unreachable(_) | CallError::Deadline));
+            way.breaker().note(Instant::now(), !is_down);
+            match answer {
+                // What it says itself says more than the silence of another.
+                Err(error @ CallError::Learning(_)) => failure = Some(error),
+                Err(error) if is_down => failure = failure.or(Some(error)),
+                answer => {
+                    if tried > 0 {
+                        self.current.store(at, Relaxed);
+                    }
+                    return answer;
+                }
+            }
         }
-        let mut request = Request::new(message);
-        request.set_timeout(self.deadline);
-        let answer = match tokio::time::timeout(self.deadline, rpc(request)).await {
-            Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(sort(&status)),
-            Err(_) => Err(CallError::Deadline),
-        };
-        let is_down = matches!(answer, Err(CallError::Unreachable(_) | CallError::Deadline));
-        self.breaker().note(Instant::now(), !is_down);
-        answer
-    }
-
-    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+        let paused = || CallError::Unreachable("the last attempt failed a moment ago".to_owned());
+        Err(failure.unwrap_or_else(paused))
     }
 }
 
@@ -360,67 +352,4 @@ fn causes(status: &Status) -> String {
         said.push_str("; is the authority that signed it in the file given with --tls-ca?");
     }
     said
-}
-
-/// Growing pauses between attempts. Pure: time is an argument.
-#[derive(Debug, Default)]
-pub struct Breaker {
-    open_until: Option<Instant>,
-    pause: Duration,
-}
-
-impl Breaker {
-    /// Whether an attempt may be made.
-    #[must_use]
-    pub fn is_closed(&self, now: Instant) -> bool {
-        self.open_until.is_none_or(|until| now >= until)
-    }
-
-    /// Whether the last attempt failed.
-    #[must_use]
-    pub const fn is_failing(&self) -> bool {
-        self.open_until.is_some()
-    }
-
-    /// Notes how an attempt ended. Failures of attempts that were begun before the pause do not lengthen it: a hundred
-    /// calls that fail together are one failure.
-    pub fn note(&mut self, now: Instant, succeeded: bool) {
-        if succeeded {
-            *self = Self::default();
-        } else if self.is_closed(now) {
-            self.pause = (self.pause * 2).clamp(RETRY_PAUSE_MIN, RETRY_PAUSE_MAX);
-            self.open_until = Some(now + self.pause);
-        }
-    }
-}
-
-/// A pause of roughly `span`, between half and all of it, so that many who wait do not come back at once.
-#[must_use]
-pub fn jittered(span: Duration) -> Duration {
-    span.mul_f64(fastrand::f64().mul_add(0.5, 0.5))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_up_to_their_bound_and_a_success_ends_them() {
-        let mut breaker = Breaker::default();
-        let mut now = Instant::now();
-        let mut pauses = Vec::new();
-        for _ in 0..8 {
-            assert!(breaker.is_closed(now));
-            breaker.note(now, false);
-            assert!(!breaker.is_closed(now));
-            breaker.note(now, false);
-            let until = breaker.open_until.unwrap();
-            pauses.push((until - now).as_millis());
-            now = until;
-        }
-        assert_eq!(pauses, [50, 100, 200, 400, 800, 1000, 1000, 1000]);
-        breaker.note(now, true);
-        breaker.note(now, false);
-        assert!(breaker.is_closed(now + RETRY_PAUSE_MIN));
-    }
 }
