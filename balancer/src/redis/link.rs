@@ -38,7 +38,9 @@ pub enum Away {
         reason: String,
     },
     /// It did not answer in time.
-    #[error("{0} did not answer in time: is it overloaded?")]
+    #[error(
+        "{0} did not answer in time: is it running at the address given with --redis, or overloaded?"
+    )]
     Late(String),
     /// A recent call failed, and the pause after it is not over.
     #[error("{0} gave no answer a moment ago: is it running at the address given with --redis?")]
