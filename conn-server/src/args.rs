@@ -74,7 +74,8 @@ pub struct Args {
     #[arg(long, value_name = "HOST")]
     pub advertise: Option<String>,
 
-    /// The balancer that sends logins here; without one only tokens made with the cluster key open sessions
+    /// The balancer that sends logins here; without one only tokens made with the cluster key open sessions. Several that
+    /// share a registry are written with commas between them: the next is told where one gives no answer
     #[arg(long, value_name = "http://HOST:PORT", env = "RINGLINE_BALANCER")]
     pub balancer: Option<String>,
 

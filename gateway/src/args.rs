@@ -46,7 +46,8 @@ pub struct Args {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
-    /// The balancer
+    /// The balancer; or several that share a registry (--redis), with commas between them: the next is asked where one
+    /// gives no answer
     #[arg(long, value_name = "http://HOST:PORT", env = "RINGLINE_BALANCER", required = true)]
     pub balancer: String,
 

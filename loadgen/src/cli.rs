@@ -1,9 +1,13 @@
 //! The command line: its words, its units, its help. Owns parsing; what the words mean together is decided in `offer`.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
+use balancer::redis::RedisUrl;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conn_server::sizing::ShardCount;
 
@@ -157,6 +161,66 @@ pub enum StoreName {
     Mysql,
 }
 
+/// Whether there is a Redis.
+#[derive(Clone, Debug)]
+pub enum RedisChoice {
+    /// There is none.
+    None,
+    /// One of this run.
+    Private,
+    /// One that is there.
+    At(RedisAt),
+}
+
+impl FromStr for RedisChoice {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "none" => Self::None,
+            "private" => Self::Private,
+            url => {
+                let Ok(checked) = url.parse();
+                Self::At(RedisAt { address: url.to_owned(), checked })
+            }
+        })
+    }
+}
+
+/// Where a Redis is, as it was typed.
+#[derive(Clone)]
+pub struct RedisAt {
+    address: String,
+    checked: RedisUrl,
+}
+
+impl fmt::Debug for RedisAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.checked, f)
+    }
+}
+
+impl RedisAt {
+    /// As a server is told.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Whether it can be used here.
+    ///
+    /// # Errors
+    /// It is no address, or has a password: reports say with which arguments they were made.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let has_password = self.checked.has_password()?;
+        anyhow::ensure!(
+            !has_password,
+            "reports have this program's arguments in them: name a Redis without a password, or say --redis private"
+        );
+        Ok(())
+    }
+}
+
 /// When a message is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DurabilityName {
@@ -297,6 +361,10 @@ pub struct LocalArgs {
     /// Where the node keeps messages.
     #[arg(long, value_enum, default_value_t = StoreName::Sqlite)]
     pub store: StoreName,
+    /// A Redis that the gateway and the balancer keep their state in: `private` for one of this run, which is started and
+    /// ended with it, the address of one that is there, or `none`. Private with `--store mysql`, else none
+    #[arg(long, value_name = "none|private|redis://HOST:PORT")]
+    pub redis: Option<RedisChoice>,
     /// When the node acknowledges: `commit` by default, `none` with `--store memory`.
     #[arg(long, value_enum)]
     pub durability: Option<DurabilityName>,

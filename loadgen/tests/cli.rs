@@ -26,6 +26,10 @@ fn a_load_that_makes_no_sense_is_refused_before_anything_starts() {
     refused(&["local", "--duration", "15"], 2, "write a time as");
     refused(&["local", "--preset", "idle", "--rate", "5/s"], 2, "sends no messages");
     refused(&["local", "--shards", "none"], 2, "choose auto");
+    refused(&["local", "--redis", "private", "--login", "direct"], 2, "leave out --redis");
+    refused(&["local", "--redis", "private", "--keep"], 2, "leave out --keep");
+    refused(&["local", "--redis", "here"], 2, "redis://HOST:PORT");
+    refused(&["local", "--redis", "redis://:p@127.0.0.1:1"], 2, "without a password");
 }
 
 #[test]

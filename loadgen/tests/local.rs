@@ -77,6 +77,15 @@ fn pairs_log_in_at_the_gateway_and_lose_nothing() {
 }
 
 #[test]
+fn logins_go_through_a_redis_of_the_run_which_ends_with_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (output, json) =
+        local(directory.path(), &["--redis", "private", "--store", "memory", "--rate", "200/s"]);
+    delivered_cleanly(&output, &json);
+    left_nothing(directory.path());
+}
+
+#[test]
 fn every_preset_and_driver_carries_its_load() {
     for (args, fan_out) in [
         (&["--preset", "rooms", "--rate", "50/s", "--io", "epoll"][..], 49),

@@ -46,6 +46,15 @@ fn read(text: &str) -> Result<ConnectionInfo, BadRedis> {
 }
 
 impl RedisUrl {
+    /// Whether there is a password in it.
+    ///
+    /// # Errors
+    /// See [`BadRedis`].
+    pub fn has_password(&self) -> Result<bool, BadRedis> {
+        let info = self.0.as_ref().map_err(Clone::clone)?;
+        Ok(info.redis_settings().password().is_some())
+    }
+
     /// What connects to it.
     pub(super) fn client(&self) -> Result<Client, BadRedis> {
         let info = self.0.clone()?;

@@ -3,6 +3,7 @@
 //! Owns the order: refuse what makes no sense, start, load, drain, end. The servers are processes of their own, each with
 //! its own name; this one only starts, loads and watches them.
 
+mod cache;
 mod child;
 mod layout;
 pub mod outage;
@@ -163,6 +164,7 @@ fn refuse(args: &LocalArgs, offer: &Offer, layout: &Layout) -> Result<(), Refusa
         }
         (StoreName::Memory | StoreName::Mysql | StoreName::Sqlite, _) => {}
     }
+    cache::refuse(args)?;
     outage::refuse(&args.outage, args.load.duration).map_err(Refusal::usage)?;
     for outage in &args.outage {
         let missing = match outage.server {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use store::{MysqlOptions, PrivateServer, StoreChoice};
 use tempfile::TempDir;
 
+use super::cache::Cache;
 use super::child::{Child, Spec, signal_freeze};
 use super::layout::Layout;
 use super::outage::{How, Server};
@@ -41,6 +42,8 @@ pub(super) struct System {
     balancer: Option<Child>,
     /// Ends after those that use it, and before its directory.
     database: Option<PrivateServer>,
+    /// The same.
+    cache: Option<Cache>,
     directory: TempDir,
     addresses: Addresses,
 }
@@ -82,13 +85,15 @@ impl System {
             data: &place.data(),
             url: database.as_ref().map(|database| database.url(DATABASE)),
         };
+        let cache = Cache::start(args, place.root)?;
         let is_gateway = args.login == LoginName::Gateway;
         let mut balancer = None;
         let mut balancer_url = None;
         if is_gateway {
             provision(&kept, args.load.connections)?;
-            let (mut child, ready) =
-                place.start("ringline-balancer", "balancer", balancer_args(&token_key))?;
+            let mut line = balancer_args(&token_key);
+            line.extend(cache.iter().flat_map(Cache::balancer_args));
+            let (mut child, ready) = place.start("ringline-balancer", "balancer", line)?;
             let address = said(&ready, "grpc")?;
             child.settle("--listen", &address);
             // At another start than its first there are nodes that come back.
@@ -103,15 +108,16 @@ impl System {
         let mut gateway = None;
         let mut gateway_url = None;
         if let Some(balancer) = &balancer_url {
-            let (mut child, ready) =
-                place.start("ringline-gateway", "gateway", gateway_args(balancer, &kept))?;
+            let mut line = gateway_args(balancer, &kept);
+            line.extend(cache.iter().flat_map(Cache::gateway_args));
+            let (mut child, ready) = place.start("ringline-gateway", "gateway", line)?;
             let address = said(&ready, "http")?;
             child.settle("--listen", &address);
             gateway_url = Some(format!("http://{address}"));
             gateway = Some(child);
         }
         let addresses = Addresses { node_admin, gateway: gateway_url, token_key };
-        Ok(Self { node, gateway, balancer, database, directory, addresses })
+        Ok(Self { node, gateway, balancer, database, cache, directory, addresses })
     }
 
     /// Where it is.
@@ -142,7 +148,8 @@ impl System {
     #[must_use]
     pub(super) fn pids(&self) -> Vec<u32> {
         let database = self.database.as_ref().map(PrivateServer::pid);
-        self.children().map(Child::pid).chain(database).collect()
+        let cache = self.cache.as_ref().and_then(Cache::pid);
+        self.children().map(Child::pid).chain(database).chain(cache).collect()
     }
 
     fn children(&self) -> impl Iterator<Item = &Child> {
