@@ -392,7 +392,8 @@ pub struct LocalArgs {
     /// Heartbeats per second that the node wants at most: with more sessions it tells longer intervals.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub heartbeat_budget: Option<u32>,
-    /// Have a server fail in the measured phase: `mysql:freeze@5s+2s`, `gateway:kill@5s+2s`, and so `balancer` and `node`.
+    /// Have a server fail in the measured phase: `mysql:freeze@5s+2s`, `gateway:kill@5s+2s`, and so `balancer`, `node`
+    /// and `redis`.
     /// `kill` starts it again when the outage ends, `freeze` stops it where it stands. May be repeated; the ledger says
     /// whether anything acknowledged was lost.
     #[arg(long, value_name = "SERVER:HOW@AT+FOR")]

@@ -77,11 +77,13 @@ fn pairs_log_in_at_the_gateway_and_lose_nothing() {
 }
 
 #[test]
-fn logins_go_through_a_redis_of_the_run_which_ends_with_it() {
+fn a_redis_that_fails_under_load_ends_no_session_and_all_are_served_by_it_again() {
     let directory = tempfile::tempdir().expect("a directory");
-    let (output, json) =
-        local(directory.path(), &["--redis", "private", "--store", "memory", "--rate", "200/s"]);
+    let words = "--redis private --store memory --rate 200/s --duration 3s --outage redis:freeze@200ms+400ms \
+                 --outage redis:kill@1s+300ms";
+    let (output, json) = local(directory.path(), &words.split_whitespace().collect::<Vec<_>>());
     delivered_cleanly(&output, &json);
+    assert_eq!(disturbed(&json), [("redis:freeze", true), ("redis:kill", true)]);
     left_nothing(directory.path());
 }
 
@@ -234,6 +236,7 @@ fn clients_whose_node_is_killed_come_back_with_what_was_not_acknowledged() {
 fn an_outage_that_cannot_be_is_refused_with_what_is_missing() {
     for (words, missing) in [
         ("--outage mysql:kill@100ms+100ms", "--store mysql"),
+        ("--outage redis:kill@100ms+100ms", "--redis private"),
         ("--outage gateway:kill@100ms+100ms --login direct", "--login gateway"),
         ("--outage node:kill@100ms+100ms", "--reconnect"),
         ("--outage gateway:kill@100ms+60s", "--duration"),

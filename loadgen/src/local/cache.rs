@@ -55,10 +55,20 @@ impl Cache {
         args
     }
 
+    /// It, if it is this run's.
+    pub(super) const fn private(&mut self) -> Option<&mut PrivateRedis> {
+        self.private.as_mut()
+    }
+
     /// Its process, if it is this run's.
     pub(super) fn pid(&self) -> Option<u32> {
         self.private.as_ref().map(PrivateRedis::pid)
     }
+}
+
+/// Whether the run has one of its own.
+pub(super) fn is_private(args: &LocalArgs) -> bool {
+    matches!(chosen(args), RedisChoice::Private)
 }
 
 /// Which one the run has: where messages are in a database that several nodes may share, the rest is shared too.
@@ -83,7 +93,7 @@ pub(super) fn refuse(args: &LocalArgs) -> Result<(), Refusal> {
         }
         (Some(RedisChoice::None | RedisChoice::Private) | None, _) => {}
     }
-    if args.keep && matches!(chosen(args), RedisChoice::Private) {
+    if args.keep && is_private(args) {
         return Err(Refusal::usage(
             "the Redis of --redis private ends with this program: leave out --keep, or name one that stays",
         ));

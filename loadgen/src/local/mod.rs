@@ -169,12 +169,15 @@ fn refuse(args: &LocalArgs, offer: &Offer, layout: &Layout) -> Result<(), Refusa
     for outage in &args.outage {
         let missing = match outage.server {
             Server::Mysql if args.store != StoreName::Mysql => "--store mysql",
+            Server::Redis if !cache::is_private(args) => "--redis private",
             Server::Gateway | Server::Balancer if args.login != LoginName::Gateway => {
                 "--login gateway"
             }
             Server::Node if args.login != LoginName::Gateway => "--login gateway",
             Server::Node if !args.load.reconnect => "--reconnect",
-            Server::Mysql | Server::Gateway | Server::Balancer | Server::Node => continue,
+            Server::Mysql | Server::Redis | Server::Gateway | Server::Balancer | Server::Node => {
+                continue;
+            }
         };
         return Err(Refusal::usage(format!("--outage {outage} needs {missing}")));
     }

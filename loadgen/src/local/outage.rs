@@ -15,7 +15,7 @@ use super::system::System;
 
 /// How to write one.
 const GRAMMAR: &str = "write an outage as SERVER:kill@5s+2s or SERVER:freeze@5s+2s: when it begins, and how long it \
-                       lasts; SERVER is gateway, balancer, node or mysql";
+                       lasts; SERVER is gateway, balancer, node, mysql or redis";
 
 /// For how long a server that does not start again is started once more.
 const RETRIED_FOR: Duration = Duration::from_secs(20);
@@ -33,6 +33,8 @@ pub enum Server {
     Node,
     /// The database.
     Mysql,
+    /// What the gateway and the balancer keep their state in. It comes back empty.
+    Redis,
 }
 
 /// How it fails.
@@ -64,6 +66,7 @@ impl fmt::Display for Server {
             Self::Balancer => "balancer",
             Self::Node => "node",
             Self::Mysql => "mysql",
+            Self::Redis => "redis",
         })
     }
 }
@@ -94,6 +97,7 @@ impl FromStr for Outage {
             "balancer" => Server::Balancer,
             "node" => Server::Node,
             "mysql" => Server::Mysql,
+            "redis" => Server::Redis,
             _ => return Err(GRAMMAR.into()),
         };
         let how = match how {

@@ -1,5 +1,7 @@
 //! The system under test: its directory, its keys and accounts, its processes, in the order in which they start and end.
 
+mod failing;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -11,9 +13,8 @@ use store::{MysqlOptions, PrivateServer, StoreChoice};
 use tempfile::TempDir;
 
 use super::cache::Cache;
-use super::child::{Child, Spec, signal_freeze};
+use super::child::{Child, Spec};
 use super::layout::Layout;
-use super::outage::{How, Server};
 use crate::cli::{DurabilityName, IoName, LocalArgs, LoginName, StoreName};
 use crate::grants_gateway::Accounts;
 
@@ -154,57 +155,6 @@ impl System {
 
     fn children(&self) -> impl Iterator<Item = &Child> {
         [Some(&self.node), self.gateway.as_ref(), self.balancer.as_ref()].into_iter().flatten()
-    }
-
-    /// Has a server fail.
-    ///
-    /// # Errors
-    /// There is no such server in this run, or it has ended by itself.
-    pub(super) fn fail(&mut self, server: Server, how: How) -> anyhow::Result<()> {
-        match (server, how) {
-            (Server::Mysql, How::Kill) => self.database()?.kill(),
-            (Server::Mysql, How::Freeze) => signal_freeze(self.database()?.pid(), true)?,
-            (_, How::Kill) => self.child(server)?.kill()?,
-            (_, How::Freeze) => self.child(server)?.freeze(true)?,
-        }
-        Ok(())
-    }
-
-    /// Has it come back: its process, if that is a new one.
-    ///
-    /// # Errors
-    /// It does not start again.
-    pub(super) fn recover(
-        &mut self,
-        server: Server,
-        how: How,
-        stop: &AtomicBool,
-    ) -> anyhow::Result<Option<u32>> {
-        match (server, how) {
-            (Server::Mysql, How::Kill) => self.database()?.restart()?,
-            (Server::Mysql, How::Freeze) => signal_freeze(self.database()?.pid(), false)?,
-            (_, How::Kill) => self.child(server)?.restart(stop)?,
-            (_, How::Freeze) => self.child(server)?.freeze(false)?,
-        }
-        Ok(match (server, how) {
-            (_, How::Freeze) => None,
-            (Server::Mysql, How::Kill) => Some(self.database()?.pid()),
-            (_, How::Kill) => Some(self.child(server)?.pid()),
-        })
-    }
-
-    fn child(&mut self, server: Server) -> anyhow::Result<&mut Child> {
-        let child = match server {
-            Server::Node => Some(&mut self.node),
-            Server::Gateway => self.gateway.as_mut(),
-            Server::Balancer => self.balancer.as_mut(),
-            Server::Mysql => None,
-        };
-        child.with_context(|| format!("this run has no {server}"))
-    }
-
-    fn database(&mut self) -> anyhow::Result<&mut PrivateServer> {
-        self.database.as_mut().context("this run has no mysql: give it --store mysql")
     }
 
     /// Drains the node, then ends the gateway and the balancer.
