@@ -10,9 +10,10 @@ as_root=$([ "$(id -u)" = 0 ] || echo sudo)
 if ! command -v mariadbd /usr/sbin/mariadbd >/dev/null; then
     $as_root apt-get update -qq && $as_root apt-get install -y -qq --no-install-recommends mariadb-server-core
 fi
-# Several tests start a Redis of their own; the one that the package starts is in nobody's way.
+# Several tests start a Redis of their own. The one that the package starts is not needed.
 if ! command -v redis-server >/dev/null; then
     $as_root apt-get update -qq && $as_root apt-get install -y -qq --no-install-recommends redis-server
+    $as_root systemctl disable --quiet --now redis-server 2>/dev/null || true
 fi
 
 step "formatting"

@@ -52,3 +52,14 @@ fn the_verification_server_is_configured_in_the_same_ways() {
     assert_eq!(again.page().unwrap(), page);
     assert_eq!(again.read().unwrap().mail.smtp.as_deref(), Some("mail.example.org:587"));
 }
+
+#[test]
+fn the_password_of_a_redis_is_shown_nowhere() {
+    let words = ["gateway", "--balancer", "http://b:1", "--data", "/d", "--code-key-file", "/k"];
+    let words = words.into_iter().chain(["--redis", "redis://chat:geheim@r:1/2"]);
+    let source = Source::<Cli>::new(words);
+    let page = source.page().unwrap();
+    assert!(page.contains("redis://chat:***@r:1/2") && !page.contains("geheim"), "{page}");
+    let args = format!("{:?}", source.read().unwrap());
+    assert!(args.contains("redis://r:1/2") && !args.contains("geheim"), "{args}");
+}
