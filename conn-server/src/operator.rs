@@ -163,7 +163,7 @@ mod tests {
             (["backup", "--to", "t"], "mariadb-dump --single-transaction"),
             (["restore", "--from", "f"], "id_blocks"),
         ] {
-            let words = ["conn-server"].iter().chain(&command).chain(&["--store", url]);
+            let words = [["conn-server"].as_slice(), &command, &["--store", url]].concat();
             let operator = Operator::try_parse_from(words).expect("words");
             let error = run(operator.command).expect_err("not by this program");
             let words = error.to_string();

@@ -176,7 +176,9 @@ fn pages_follow_one_another_and_end_by_count_or_by_bytes(on: Kind) {
 fn a_message_comes_back_as_it_was_given(on: Kind) {
     let (ground, mut writer) = open(on);
     let record = Record {
+        // A group's number: only what has its place is written there without members.
         conversation: ConversationId::room(RoomId(u64::MAX)),
+        seq: Some(Seq(1)),
         message_id: MessageId(u64::MAX - 1),
         from: UserId(u64::MAX - 2),
         client_message_id: ClientMessageId(u64::MAX),

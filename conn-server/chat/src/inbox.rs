@@ -74,9 +74,7 @@ impl Shard {
                 self.on_signal_for(now, (to, frame), (origin, correlation), fx);
             }
             Mail::TellRoom { room, frame } => self.on_tell_room(now, room, frame, fx),
-            Mail::TellBehind { conversation: _, to, frame } => {
-                self.tell_user(now, to, frame, fx);
-            }
+            Mail::TellBehind { to, frame } => self.tell_user(now, to, frame, fx),
             Mail::Tell { to, frame } => {
                 self.on_tell(now, to, frame, fx);
             }

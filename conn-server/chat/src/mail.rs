@@ -209,9 +209,8 @@ pub(crate) enum Mail<'a> {
         room: RoomId,
         frame: &'a [u8],
     },
-    /// News for a user, behind what was said in a conversation; at its home.
+    /// News for a user, behind what was said in a conversation; at the conversation's home.
     TellBehind {
-        conversation: ConversationId,
         to: UserId,
         frame: &'a [u8],
     },

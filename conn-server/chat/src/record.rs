@@ -113,9 +113,7 @@ impl<'a> Record<'a> {
             Mail::Told { conn, frame } => Self::new(22, [0; 2], &[conn.0], frame),
             Mail::RoomTold { room, frame } => Self::new(23, [0; 2], &[room.0], frame),
             Mail::EvictAt { conn, room } => new(24, [0; 2], &[conn.0, room.0]),
-            Mail::TellBehind { conversation: ConversationId { first, second }, to, frame } => {
-                Self::new(25, [0; 2], &[to.0, first, second], frame)
-            }
+            Mail::TellBehind { to, frame } => Self::new(25, [0; 2], &[to.0], frame),
         }
     }
 
@@ -205,11 +203,7 @@ impl<'a> Record<'a> {
             22 => Mail::Told { conn: ConnRef(a), frame: bytes },
             23 => Mail::RoomTold { room: RoomId(a), frame: bytes },
             24 => Mail::EvictAt { conn: ConnRef(a), room: RoomId(b) },
-            25 => Mail::TellBehind {
-                conversation: ConversationId { first: b, second: c },
-                to: UserId(a),
-                frame: bytes,
-            },
+            25 => Mail::TellBehind { to: UserId(a), frame: bytes },
             _ => return None,
         })
     }
@@ -363,7 +357,7 @@ mod tests {
             Mail::Told { conn, frame: b"frame" },
             Mail::RoomTold { room: RoomId(6), frame: b"frame" },
             Mail::EvictAt { conn, room: RoomId(6) },
-            Mail::TellBehind { conversation, to: UserId(8), frame: b"frame" },
+            Mail::TellBehind { to: UserId(8), frame: b"frame" },
         ];
         read_back(&all);
     }

@@ -131,7 +131,7 @@ impl Shard {
         } else if self.outbox.is_full(home, COMMAND) {
             self.counters.dropped_frames += 1;
         } else {
-            let mail = Mail::TellBehind { conversation, to, frame };
+            let mail = Mail::TellBehind { to, frame };
             self.outbox.post(home, &mail, &mut self.counters, fx);
         }
     }

@@ -58,61 +58,61 @@ impl StoreStats {
     pub fn each(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         let links = |of: fn(&LinkStats) -> u64| of(&self.write_links) + of(&self.read_links);
         [
-            ("commits", "Group commits that succeeded", self.commits),
+            ("commits", "Group commits that succeeded.", self.commits),
             (
                 "commit_faults",
-                "Group commits and probes that failed: see /healthz for the reason",
+                "Group commits and probes that failed: see /healthz for the reason.",
                 self.commit_faults,
             ),
-            ("appended", "Messages written", self.appended),
+            ("appended", "Messages written.", self.appended),
             (
                 "retries",
-                "Messages that were known already by their client message id",
+                "Messages that were known already by their client message id.",
                 self.retries,
             ),
             (
                 "conflicts",
-                "Messages refused because their client message id was used for another",
+                "Messages refused because their client message id was used for another.",
                 self.conflicts,
             ),
             (
                 "refused",
-                "Messages refused for good: no such conversation, or a group of others",
+                "Messages refused for good: no such conversation, or a group of others.",
                 self.refused,
             ),
-            ("changes", "Services that changed something or were refused by a rule", self.changes),
-            ("trimmed_messages", "Messages that retention has removed", self.trimmed.messages),
-            ("trimmed_bytes", "Bytes of texts that retention has removed", self.trimmed.bytes),
-            ("trim_steps", "Commits that did some of retention's work", self.trimmed.steps),
+            ("changes", "Services that changed something or were refused by a rule.", self.changes),
+            ("trimmed_messages", "Messages that retention has removed.", self.trimmed.messages),
+            ("trimmed_bytes", "Bytes of texts that retention has removed.", self.trimmed.bytes),
+            ("trim_steps", "Commits that did some of retention's work.", self.trimmed.steps),
             (
                 "busy",
-                "Messages and changes answered busy because the store did not take them",
+                "Messages and changes answered busy because the store did not take them.",
                 self.busy,
             ),
-            ("reads", "Reads answered", self.reads),
+            ("reads", "Reads answered.", self.reads),
             (
                 "read_faults",
-                "Reads answered busy because the store did not serve them",
+                "Reads answered busy because the store did not serve them.",
                 self.read_faults,
             ),
             (
                 "connections_made",
-                "Connections to the database server that were made",
+                "Connections to the database server that were made.",
                 links(|links| links.made),
             ),
             (
                 "connections_broken",
-                "Connections to the database server that broke or stopped answering",
+                "Connections to the database server that broke or stopped answering.",
                 links(|links| links.broken),
             ),
             (
                 "connections_refused",
-                "Attempts to connect to the database server that failed",
+                "Attempts to connect to the database server that failed.",
                 links(|links| links.refused),
             ),
             (
                 "transactions_retried",
-                "Transactions tried again after a deadlock or a lock wait of the database server",
+                "Transactions tried again after a deadlock or a lock wait of the database server.",
                 links(|links| links.retried),
             ),
         ]
