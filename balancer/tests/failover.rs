@@ -193,7 +193,7 @@ async fn what_names_no_balancer_is_refused() {
     for urls in ["", "http://a:1,", "http://a:1,b:2", "http://a:1;http://b:2"] {
         assert!(Client::new(urls, PATIENCE).is_err(), "{urls}");
     }
-    let many = vec!["http://a:1"; balancer::limits::BALANCERS_MAX + 1].join(",");
+    let many = ["http://a:1"; balancer::limits::BALANCERS_MAX + 1].join(",");
     let error = Client::new(&many, PATIENCE).unwrap_err().to_string();
     assert!(error.contains("more than"), "{error}");
 }

@@ -169,7 +169,7 @@ pub enum RedisChoice {
     /// One of this run.
     Private,
     /// One that is there.
-    At(RedisAt),
+    At(Box<RedisAt>),
 }
 
 impl FromStr for RedisChoice {
@@ -181,7 +181,7 @@ impl FromStr for RedisChoice {
             "private" => Self::Private,
             url => {
                 let Ok(checked) = url.parse();
-                Self::At(RedisAt { address: url.to_owned(), checked })
+                Self::At(Box::new(RedisAt { address: url.to_owned(), checked }))
             }
         })
     }

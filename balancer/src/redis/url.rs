@@ -42,7 +42,8 @@ fn read(text: &str) -> Result<ConnectionInfo, BadRedis> {
     if scheme != "unix" && rest.starts_with('/') {
         return Err(bad("it names no host"));
     }
-    text.into_connection_info().map_err(|error| bad(error.detail().unwrap_or(error.category())))
+    text.into_connection_info()
+        .map_err(|error| bad(error.detail().unwrap_or_else(|| error.category())))
 }
 
 impl RedisUrl {
