@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
+use balancer::config::span;
 use balancer::tls::Trust;
 use balancer::{convert, key, launch};
 use chat::{Durability, Limits, ProxyHeaders};
@@ -216,25 +217,6 @@ impl std::str::FromStr for Cpus {
 /// The kernel's own bound for a set of cores.
 const CORES_MAX: usize = 1024;
 
-/// Reads a time such as `500ms`, `30s` or `2m`.
-fn span(text: &str) -> Result<Duration, String> {
-    let unit_at = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        _ => 0,
-    };
-    let span_ms = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_ms));
-    match span_ms {
-        Some(ms @ 1..=SPAN_MS_MAX) => Ok(Duration::from_millis(ms)),
-        Some(_) | None => {
-            Err(format!("{text:?} is no time: write it like 500ms, 30s or 2m, at most 1440m"))
-        }
-    }
-}
-
 /// Reads `0us`, `500us`, `2ms`.
 fn short_span(text: &str) -> Result<Duration, String> {
     let unit_at = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
@@ -252,9 +234,6 @@ fn short_span(text: &str) -> Result<Duration, String> {
 
 /// A second: who waits longer for an acknowledgement believes that it is lost.
 const COMMIT_INTERVAL_US_MAX: u64 = 1_000_000;
-
-/// A day: longer ones are mistakes.
-const SPAN_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
 /// Options that can change while a node runs.
 pub(crate) const LIVE: &[&str] = &[
@@ -474,17 +453,12 @@ mod tests {
     }
 
     #[test]
-    fn cores_and_times_are_read_or_refused() {
+    fn cores_are_read_or_refused() {
         let cores = |text: &str| text.parse::<Cpus>().map(|cpus| cpus.0);
         assert_eq!(cores("0,2-4"), Ok(Pinning::Cores(vec![0, 2, 3, 4])));
         assert_eq!(cores("none"), Ok(Pinning::Off));
         for bad in ["", "a", "3-1", "0,,1", "0-99999999999", "-1"] {
             assert!(cores(bad).is_err(), "{bad}");
-        }
-        assert_eq!(span("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(span("2m"), Ok(Duration::from_secs(120)));
-        for bad in ["", "5", "s", "0s", "1h", "-1s", "99999999999999999999s", "2000m"] {
-            assert!(span(bad).is_err(), "{bad}");
         }
     }
 }

@@ -34,6 +34,6 @@ pub use clients::{BadNetwork, Network};
 pub use mail::{MailArgs, SmtpTls};
 pub use provision::{Provision, Provisioned, provision};
 pub use server::{Bound, run};
-pub use shared::{Rate, SharedArgs};
+pub use shared::{Limit, Rate, SharedArgs};
 pub use status::{Dialect, Status};
 pub use verify::{VerifyArgs, VerifyBound, run_verify};

@@ -123,6 +123,17 @@ pub const FAILURES_PER_CLIENT: Rate = Rate::new("failures_per_client", 50, Durat
 /// Questions of one client whether an account exists: enough for people who mistype, useless for collecting names.
 pub const LOOKUPS_PER_CLIENT: Rate = Rate::new("lookups_per_client", 10, Duration::from_secs(30));
 
+/// All of these that an operator may change.
+pub const RATES: [Rate; 7] = [
+    CODE_RESEND,
+    CODES_PER_ADDRESS,
+    CODES_PER_CLIENT,
+    CODE_TRIES,
+    WRONG_PASSWORDS_PER_ACCOUNT,
+    FAILURES_PER_CLIENT,
+    LOOKUPS_PER_CLIENT,
+];
+
 /// Changed passwords whose sessions are still to be ended somewhere: all of a long outage of the balancer.
 pub const ENDS_FOLLOWED_MAX: usize = 1024;
 

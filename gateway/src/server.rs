@@ -198,8 +198,7 @@ fn check_callers(address: SocketAddr, is_asked: bool, insecure: bool) -> anyhow:
 /// # Errors
 /// It could not start.
 pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
-    // A gateway has no limit that is an option: what can change is its certificate.
-    let (args, mut reloader) = config.into().into_parts(&[]);
+    let (args, mut reloader) = config.into().into_parts(&["limit"]);
     launch::begin(c"rl-gateway");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -210,9 +209,12 @@ pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
             "http": bound.address()?.to_string(),
             "verify": bound.verify_address()?.map(|address| address.to_string()),
         }))?;
-        let tls = bound.tls();
+        let (tls, shared) = (bound.tls(), Arc::clone(&bound.app.shared));
         launch::on_hangup(move || {
-            reloader.reload(|_| Ok(()));
+            reloader.reload(|new| {
+                shared.set_limits(&new.shared.limit);
+                Ok(())
+            });
             tls.iter().for_each(|tls| launch::reload_certificate(Some(tls)));
         })?;
         tracing::info!(?args, "serving");

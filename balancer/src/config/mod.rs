@@ -8,6 +8,7 @@
 mod file;
 mod page;
 mod reload;
+mod span;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, ArgMatches, Command, Parser};
 
 pub use reload::{Reloader, Values};
+pub use span::span;
 
 /// Names the file.
 const CONFIG: &str = "config";

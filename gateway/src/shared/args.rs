@@ -8,7 +8,7 @@ use balancer::redis::RedisUrl;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::Shared;
+use super::{Limit, Shared};
 
 /// What a key file is used for here, so that it gives other keys for other uses.
 const PURPOSE: &[u8] = b"ringline verification codes";
@@ -31,15 +31,23 @@ pub struct SharedArgs {
     /// or as hexadecimal digits, the same wherever codes are made and compared. Needed with --redis where this is done
     #[arg(long, value_name = "FILE", requires = "redis")]
     pub code_key_file: Option<PathBuf>,
+
+    /// Another bound than the usual one: so many at once, and one more after each such time. The names are those of the
+    /// metric rate_refusals and of the page of limits. Servers that share a Redis should have the same. Read again at
+    /// SIGHUP; several may be given
+    #[arg(long, value_name = "NAME=COUNT/TIME", value_delimiter = ',')]
+    pub limit: Vec<Limit>,
 }
 
 impl SharedArgs {
     /// The shared state.
     pub(crate) fn shared(&self) -> anyhow::Result<Shared> {
-        Ok(match &self.redis {
+        let shared = match &self.redis {
             Some(url) => Shared::in_redis(url)?,
             None => Shared::in_memory(),
-        })
+        };
+        shared.set_limits(&self.limit);
+        Ok(shared)
     }
 
     /// What digests codes: comparable wherever they are.
@@ -114,12 +122,16 @@ mod tests {
         key::create(&other).unwrap();
         let redis = "redis://:geheim@127.0.0.1:1".parse().ok();
         let with = |file: &PathBuf| {
-            let args = SharedArgs { redis: redis.clone(), code_key_file: Some(file.clone()) };
+            let args = SharedArgs {
+                redis: redis.clone(),
+                code_key_file: Some(file.clone()),
+                limit: Vec::new(),
+            };
             args.digester(false).unwrap().digest(BOB, "123456")
         };
         assert_eq!(with(&file), with(&file));
         assert_ne!(with(&file), with(&other));
-        let args = SharedArgs { redis, code_key_file: None };
+        let args = SharedArgs { redis, ..SharedArgs::default() };
         let error = args.digester(false).err().unwrap().to_string();
         assert!(error.contains("--code-key-file"), "{error}");
         assert!(!format!("{args:?}").contains("geheim"));

@@ -6,6 +6,7 @@
 //! Never holds a code, only its digest. Never grants what it cannot count: where the Redis is away, it says so.
 
 mod args;
+mod limit;
 mod memory;
 mod rate;
 mod redis;
@@ -22,6 +23,8 @@ use prometheus_client::registry::Registry as Page;
 
 pub(crate) use args::Digester;
 pub use args::SharedArgs;
+pub use limit::Limit;
+use limit::Limits;
 pub(crate) use memory::CodeVerdict;
 use memory::{CodesFull, Memory};
 pub use rate::Rate;
@@ -64,6 +67,7 @@ enum Place {
 /// The shared state.
 pub(crate) struct Shared {
     place: Place,
+    limits: Limits,
     refused: Family<[(&'static str, &'static str); 1], Counter>,
     forgotten: Counter,
     codes_full: Counter,
@@ -95,6 +99,7 @@ impl Shared {
     fn at(place: Place) -> Self {
         Self {
             place,
+            limits: Limits::default(),
             refused: Family::default(),
             forgotten: Counter::default(),
             codes_full: Counter::default(),
@@ -109,11 +114,17 @@ impl Shared {
         }
     }
 
+    /// Has these bounds count from now on, and the usual ones for the rest.
+    pub(crate) fn set_limits(&self, limits: &[Limit]) {
+        self.limits.set(limits);
+    }
+
     /// Does it once more, if it may be done.
     ///
     /// # Errors
     /// See [`Refusal`].
     pub(crate) async fn take(&self, rate: &Rate, subject: &str) -> Result<(), Refusal> {
+        let rate = &self.limits.now(rate);
         let taken = match &self.place {
             Place::Memory(memory) => {
                 let mut memory = lock(memory);
@@ -131,6 +142,7 @@ impl Shared {
     /// # Errors
     /// See [`Refusal`].
     pub(crate) async fn peek(&self, rate: &Rate, subject: &str) -> Result<(), Refusal> {
+        let rate = &self.limits.now(rate);
         let open = match &self.place {
             Place::Memory(memory) => {
                 lock(memory).peek(Instant::now(), rate, &rate.key(subject)).map_err(Refusal::Wait)
@@ -142,6 +154,7 @@ impl Shared {
 
     /// What was taken last does not count after all. It does where this cannot be noted.
     pub(crate) async fn give_back(&self, rate: &Rate, subject: &str) {
+        let rate = &self.limits.now(rate);
         match &self.place {
             Place::Memory(memory) => lock(memory).give_back(rate, &rate.key(subject)),
             Place::Redis(redis) => redis.give_back(rate, subject).await,

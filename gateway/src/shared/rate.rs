@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Wait;
 
 /// A bound on how often something may be done by or to one subject.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// What it bounds, in metrics and keys.
     pub(crate) name: &'static str,

@@ -163,8 +163,7 @@ fn health(shared: &Shared) -> Response {
 /// # Errors
 /// It could not start, or its server failed.
 pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
-    // None of its limits is an option: what can change is its certificate.
-    let (args, mut reloader) = config.into().into_parts(&[]);
+    let (args, mut reloader) = config.into().into_parts(&["limit"]);
     launch::begin(c"rl-verify");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -175,9 +174,12 @@ pub fn run(config: impl Into<Configured<Args>>) -> anyhow::Result<()> {
             "grpc": bound.grpc_address()?.to_string(),
             "admin": bound.admin_address()?.to_string(),
         }))?;
-        let tls = bound.tls();
+        let (tls, shared) = (bound.tls(), Arc::clone(&bound.shared));
         launch::on_hangup(move || {
-            reloader.reload(|_| Ok(()));
+            reloader.reload(|new| {
+                shared.set_limits(&new.shared.limit);
+                Ok(())
+            });
             launch::reload_certificate(tls.as_ref());
         })?;
         tracing::info!(?args, "serving");
