@@ -33,6 +33,7 @@ pub mod server_cost;
 pub mod server_series;
 pub mod slo;
 pub mod stamp;
+pub mod stats;
 pub mod trial;
 pub mod validate;
 pub mod validity;

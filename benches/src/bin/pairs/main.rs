@@ -10,7 +10,6 @@ mod floor;
 mod load;
 mod rows;
 mod server;
-mod stats;
 mod table;
 
 use std::process::ExitCode;

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use anyhow::Context;
+use loadgen::stats::{self, Estimate, paired};
 use serde::Serialize;
 
 use crate::load::Sample;
 use crate::rows::{Measure, Row};
-use crate::stats::{self, Estimate};
 
 /// How far the median may lie on the wrong side of a goal that the interval reaches.
 const SLACK: f64 = 0.03;
@@ -64,7 +64,7 @@ pub(crate) fn find(row: &'static Row, load: String, pairs: Vec<Pair>) -> anyhow:
         pairs.iter().map(both).collect()
     };
     let compared = figures(Sample::figure);
-    let ratio = stats::ratio(&compared).context("a run found nothing to compare")?;
+    let ratio = paired::ratio(&compared).context("a run found nothing to compare")?;
     let median = |mut figures: Vec<f64>| {
         figures.sort_by(f64::total_cmp);
         stats::median(&figures).unwrap_or(f64::NAN)
@@ -86,7 +86,7 @@ pub(crate) fn find(row: &'static Row, load: String, pairs: Vec<Pair>) -> anyhow:
             median(pairs.iter().map(|pair| pair.floor.server_busy()).collect()),
             median(pairs.iter().map(|pair| pair.node.server_busy()).collect()),
         ],
-        ratio_p999: is_latency.then(|| stats::ratio(&p999)).flatten(),
+        ratio_p999: is_latency.then(|| paired::ratio(&p999)).flatten(),
         pairs,
     })
 }

@@ -6,8 +6,6 @@
 //! time is known by itself and never counted as the node's.
 
 mod load;
-#[path = "../pairs/stats.rs"]
-mod stats;
 mod table;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

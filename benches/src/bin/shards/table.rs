@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use loadgen::stats::{self, Estimate, paired};
 use serde::Serialize;
 
 use crate::load::{Sample, VARIANTS, Variant};
-use crate::stats::{self, Estimate};
 
 const ONE: usize = 0;
 const SAME: usize = 1;
@@ -39,7 +39,7 @@ pub(crate) fn find(load: &'static str, rounds: Vec<[Sample; VARIANTS.len()]>) ->
     let ratio = |of: fn(&Sample) -> f64, this: usize, that: usize| {
         let pairs: Vec<_> =
             rounds.iter().map(|round| (of(&round[this]), of(&round[that]))).collect();
-        stats::ratio(&pairs)
+        paired::ratio(&pairs)
     };
     let cost = |sample: &Sample| 1.0 / sample.per_cpu();
     Finding {

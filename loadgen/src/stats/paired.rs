@@ -2,35 +2,15 @@
 //!
 //! The estimate is the median of all Walsh averages, (d_i + d_j) / 2 with i <= j. The interval is the set of shifts that
 //! the Wilcoxon signed-rank test does not refuse: a range of ordered Walsh averages, how far from the ends being told by
-//! the test's exact distribution. Neither needs the differences to be normal, and one wild pair moves them little.
+//! the test's exact distribution. Neither needs the differences to be normal, and one wild pair moves them little. (J. L. Hodges
+//! and E. L. Lehmann, Estimates of location based on rank tests, 1963; M. Hollander and D. A. Wolfe, Nonparametric
+//! Statistical Methods, 1973, section 3.)
 
-/// Half of what may lie outside a 95 % interval.
-const TAIL: f64 = 0.025;
-
-/// An estimate with its interval.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub(crate) struct Estimate {
-    /// The median of the Walsh averages.
-    pub(crate) median: f64,
-    /// The interval's lower end.
-    pub(crate) low: f64,
-    /// The interval's upper end.
-    pub(crate) high: f64,
-    /// How often such an interval covers the truth, 0 to 1: the least the distribution has above 95 %, or with fewer than six
-    /// differences the most that there is.
-    pub(crate) coverage: f64,
-}
-
-impl Estimate {
-    /// The same of numbers whose logarithms these are.
-    pub(crate) fn exp(self) -> Self {
-        let Self { median, low, high, coverage } = self;
-        Self { median: median.exp(), low: low.exp(), high: high.exp(), coverage }
-    }
-}
+use super::{ALPHA, Estimate, median};
 
 /// The ratio of the pairs' first to their second numbers; `None` without pairs, or if a number is not above zero.
-pub(crate) fn ratio(pairs: &[(f64, f64)]) -> Option<Estimate> {
+#[must_use]
+pub fn ratio(pairs: &[(f64, f64)]) -> Option<Estimate> {
     let logs = pairs.iter().map(|(first, second)| (first / second).ln());
     let logs: Vec<f64> = logs.collect();
     if logs.iter().any(|log| !log.is_finite()) {
@@ -40,7 +20,8 @@ pub(crate) fn ratio(pairs: &[(f64, f64)]) -> Option<Estimate> {
 }
 
 /// The estimate of the differences' centre; `None` without differences.
-pub(crate) fn hodges_lehmann(differences: &[f64]) -> Option<Estimate> {
+#[must_use]
+pub fn hodges_lehmann(differences: &[f64]) -> Option<Estimate> {
     let mut walsh = Vec::with_capacity(differences.len() * (differences.len() + 1) / 2);
     for (at, first) in differences.iter().enumerate() {
         walsh.extend(differences[at..].iter().map(|second| (first + second) / 2.0));
@@ -55,20 +36,13 @@ pub(crate) fn hodges_lehmann(differences: &[f64]) -> Option<Estimate> {
     })
 }
 
-/// The middle of sorted numbers.
-pub(crate) fn median(sorted: &[f64]) -> Option<f64> {
-    let middle = sorted.len() / 2;
-    let upper = *sorted.get(middle)?;
-    Some(if sorted.len() % 2 == 1 { upper } else { (sorted[middle - 1] + upper) / 2.0 })
-}
-
 /// How many ordered Walsh averages lie outside at either end, and the probability that the truth lies there.
 fn cut(count: usize) -> (usize, f64) {
     let chances = signed_rank_chances(count);
     let mut below = chances[0];
     let mut cut = 0;
     for chance in &chances[1..] {
-        if below + chance > TAIL {
+        if below + chance > ALPHA / 2.0 {
             break;
         }
         below += chance;
