@@ -17,6 +17,10 @@ pub enum Exit {
     Delivery,
     /// The measurement itself is not to be trusted.
     Invalid,
+    /// A comparison found something worse.
+    Regression,
+    /// A comparison did not tell, and was required to.
+    Inconclusive,
     /// The target could not be reached, or the connections did not come up.
     Ramp,
     /// Interrupted; what there was is in the report.
@@ -25,15 +29,17 @@ pub enum Exit {
 
 impl Exit {
     /// Every reason, the one that wins first: a wrong delivery outranks whatever broke, which outranks a wrong
-    /// measurement, then a ramp that failed, then a missed objective.
-    const BY_PRECEDENCE: [Self; 8] = [
+    /// measurement, then a ramp that failed, then something worse than before, then a missed objective.
+    const BY_PRECEDENCE: [Self; 10] = [
         Self::Delivery,
         Self::Internal,
         Self::Usage,
         Self::Interrupted,
         Self::Invalid,
         Self::Ramp,
+        Self::Regression,
         Self::SloMissed,
+        Self::Inconclusive,
         Self::Pass,
     ];
 
@@ -47,6 +53,8 @@ impl Exit {
             Self::SloMissed => 3,
             Self::Delivery => 4,
             Self::Invalid => 5,
+            Self::Regression => 6,
+            Self::Inconclusive => 7,
             Self::Ramp => 8,
             Self::Interrupted => 130,
         }
@@ -114,16 +122,26 @@ mod tests {
         assert_eq!(Exit::strongest(&[Delivery, Internal]), Delivery);
         assert_eq!(Exit::strongest(&[SloMissed, Pass]), SloMissed);
         assert_eq!(Exit::strongest(&[Interrupted, Invalid]), Interrupted);
+        assert_eq!(Exit::strongest(&[Exit::Inconclusive, Exit::Regression]), Exit::Regression);
+        assert_eq!(Exit::strongest(&[Exit::Inconclusive, Pass]), Exit::Inconclusive);
         assert_eq!(Exit::strongest(&[]), Pass);
     }
 
     #[test]
     fn statuses_are_the_documented_ones() {
-        let statuses: Vec<u8> =
-            [Pass, Internal, Exit::Usage, SloMissed, Delivery, Invalid, Ramp, Interrupted]
-                .iter()
-                .map(|exit| exit.status())
-                .collect();
-        assert_eq!(statuses, [0, 1, 2, 3, 4, 5, 8, 130]);
+        let exits = [
+            Pass,
+            Internal,
+            Exit::Usage,
+            SloMissed,
+            Delivery,
+            Invalid,
+            Exit::Regression,
+            Exit::Inconclusive,
+            Ramp,
+            Interrupted,
+        ];
+        let statuses: Vec<u8> = exits.iter().map(|exit| exit.status()).collect();
+        assert_eq!(statuses, [0, 1, 2, 3, 4, 5, 6, 7, 8, 130]);
     }
 }

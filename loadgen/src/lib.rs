@@ -1,8 +1,11 @@
 //! Ringline's load generator: open-loop load, a delivery ledger, and a verdict on the measurement itself.
 
+pub mod calibrate;
 pub mod capacity;
 pub mod capture;
+pub mod child_run;
 pub mod cli;
+pub mod compare;
 pub mod disk;
 pub mod durable;
 pub mod engine;
@@ -34,6 +37,7 @@ pub mod server_series;
 pub mod slo;
 pub mod stamp;
 pub mod stats;
+pub mod stored;
 pub mod trial;
 pub mod validate;
 pub mod validity;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
-use loadgen::cli::{Cli, Command, Planned};
+use loadgen::cli::{Calibrate, Cli, Command, Planned};
 use loadgen::exit::{Exit, Refusal};
 use loadgen::plan::Watch;
 use loadgen::selftest::Scale;
@@ -42,6 +42,11 @@ fn dispatch(command: Command) -> Result<Vec<Exit>, Refusal> {
             print!("{report}");
             Ok(vec![report.exit()])
         }
+        Command::Compare(args) => loadgen::compare::run(&args, &watch()?),
+        Command::Calibrate(Calibrate::Record(args)) => {
+            loadgen::calibrate::record(&args, &*watch()?)
+        }
+        Command::Calibrate(Calibrate::Check(args)) => loadgen::calibrate::check(&args),
         Command::Env { json } => {
             let environment = loadgen::env::Environment::capture();
             if json {

@@ -33,6 +33,7 @@ const NODE_LOOK: Duration = Duration::from_millis(200);
 /// When it cannot be reached or the load makes no sense.
 pub fn run(args: &RunArgs, watch: Arc<Watch>, run_id: u64) -> Result<Vec<Exit>, Refusal> {
     let mut offer = Offer::new(&args.load, run_id)?;
+    crate::report::directory::refuse_taken(&args.load)?;
     if args.protocol == ProtocolName::Raw {
         return run_raw(args, offer, watch);
     }

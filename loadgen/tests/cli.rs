@@ -23,6 +23,8 @@ fn a_load_that_makes_no_sense_is_refused_before_anything_starts() {
     refused(&["local", "--slo", "speed > 5"], 2, "is not known");
     refused(&["local", "--size", "8"], 2, "carry the ledger's stamp");
     refused(&["local", "--connections", "0"], 2, "--connections");
+    refused(&["local", "--connections", "1.5"], 2, "10k or 1M");
+    refused(&["local", "--connections", "11M"], 2, "between 1 and 10000000");
     refused(&["local", "--duration", "15"], 2, "write a time as");
     refused(&["local", "--preset", "idle", "--rate", "5/s"], 2, "sends no messages");
     refused(&["local", "--shards", "none"], 2, "choose auto");
@@ -63,7 +65,7 @@ fn what_cannot_fit_is_refused_before_anything_starts_and_validate_shows_why() {
 #[test]
 fn validate_of_a_small_run_is_content_and_starts_nothing() {
     let shown =
-        loadgen(&["validate", "--connections", "100", "--login", "direct", "--store", "memory"]);
+        loadgen(&["validate", "--connections", "0.1k", "--login", "direct", "--store", "memory"]);
     let text = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert_eq!(shown.status.code(), Some(0), "{text}");
     for part in ["100 connections, node and generator", "together", "ok  memory", "ok  ports"] {

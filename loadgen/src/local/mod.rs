@@ -36,6 +36,7 @@ use system::System;
 /// When the load makes no sense or the system does not come up.
 pub fn run(args: &LocalArgs, watch: Arc<Watch>, run_id: u64) -> Result<Vec<Exit>, Refusal> {
     let mut offer = Offer::new(&args.load, run_id)?;
+    crate::report::directory::refuse_taken(&args.load)?;
     let layout = lay_out(args)?;
     refuse(args, &offer, &layout)?;
     let ask = validate::local(args, &offer, layout.shards);

@@ -1,12 +1,43 @@
-//! The name of a report's directory: when, and what.
+//! A report's directory: its name, which says when and what, and that no report takes the place of another.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// `reports/2026-11-22T03-04-05Z-pairs`: sorts by time, and a shell needs no quotes for it.
+use crate::cli::LoadArgs;
+use crate::exit::Refusal;
+
+/// `reports/2026-11-22T03-04-05Z-pairs`: sorts by time, and a shell needs no quotes for it. A further one of the same
+/// second has a number.
 #[must_use]
 pub fn default_for(started: SystemTime, preset: &str) -> PathBuf {
-    PathBuf::from("reports").join(format!("{}-{preset}", stamp(started).replace(':', "-")))
+    let reports = Path::new("reports");
+    let name = format!("{}-{preset}", stamp(started).replace(':', "-"));
+    let further = (2..).map(|number| reports.join(format!("{name}-{number}")));
+    let mut names = std::iter::once(reports.join(&name)).chain(further);
+    names.find(|path| !is_taken(path)).unwrap_or_else(|| reports.join(&name))
+}
+
+/// Whether something is there that a report would mix with or overwrite. An empty directory is not.
+#[must_use]
+pub fn is_taken(path: &Path) -> bool {
+    match path.read_dir() {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(_) => path.exists(),
+    }
+}
+
+/// Refuses a directory that something is in, before anything starts.
+///
+/// # Errors
+/// When there is something, unless it is to be overwritten.
+pub fn refuse_taken(args: &LoadArgs) -> Result<(), Refusal> {
+    match &args.report {
+        Some(path) if is_taken(path) && !args.force => Err(Refusal::usage(format!(
+            "{} is there already: name a new directory with --report, or overwrite it with --force",
+            path.display()
+        ))),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A time as `2026-11-22T03:04:05Z`.
@@ -51,6 +82,15 @@ mod tests {
         check(951_868_800, "2000-03-01T00:00:00Z");
         check(1_767_225_599, "2025-12-31T23:59:59Z");
         check(4_107_542_400, "2100-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn only_what_is_there_and_holds_something_is_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        assert!(!is_taken(directory.path()) && !is_taken(&file));
+        std::fs::write(&file, "").unwrap();
+        assert!(is_taken(directory.path()) && is_taken(&file));
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::{Report, is_delivery_violated, latencies, logins_per_s};
 use crate::outcome::{Class, Outcome};
 use crate::plan::{Load, Protocol};
 
-const SCHEMA: u32 = 1;
+/// The number of the schema; a reader refuses another.
+pub const SCHEMA: u32 = 1;
 
 pub(super) fn document(report: &Report) -> Value {
     let outcome = &report.outcome;

@@ -12,6 +12,7 @@ mod json;
 pub mod percentile;
 mod table;
 
+pub use json::SCHEMA;
 pub(crate) use table::{count as grouped_count, grouped};
 
 use std::fs;
