@@ -47,6 +47,9 @@ fn dispatch(command: Command) -> Result<Vec<Exit>, Refusal> {
             loadgen::calibrate::record(&args, &*watch()?)
         }
         Command::Calibrate(Calibrate::Check(args)) => loadgen::calibrate::check(&args),
+        Command::Search(args) => loadgen::search::run(&args, &*watch()?),
+        Command::Sweep(args) => loadgen::sweep::run(&args, &*watch()?),
+        Command::Export(args) => loadgen::export::run(&args),
         Command::Env { json } => {
             let environment = loadgen::env::Environment::capture();
             if json {

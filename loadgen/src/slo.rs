@@ -250,6 +250,12 @@ impl Comparison {
     }
 }
 
+impl fmt::Display for Slo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.expr)
+    }
+}
+
 impl std::str::FromStr for Slo {
     type Err = SloError;
 

@@ -3,10 +3,13 @@
 
 mod calibrate;
 mod compare;
+mod export;
 mod load;
 mod local;
 mod redis;
 mod run;
+mod search;
+mod sweep;
 mod units;
 mod validate;
 
@@ -16,10 +19,13 @@ use clap::{Parser, Subcommand};
 
 pub use calibrate::{Calibrate, CalibrateArgs, RecordArgs};
 pub use compare::{CompareArgs, InvalidRuns};
+pub use export::{ExportArgs, ExportFormat};
 pub use load::{LoadArgs, PresetName, ReceiveName};
 pub use local::{DurabilityName, IoName, LocalArgs, LoginName, Role, RoleArgs, StoreName};
 pub use redis::{RedisAt, RedisChoice};
 pub use run::{ProtocolName, RunArgs};
+pub use search::{Axis, SearchArgs};
+pub use sweep::{SweepArgs, SweepAxis};
 pub use units::{parse_count, parse_duration, parse_rate, parse_share};
 pub use validate::{Planned, ValidateArgs};
 
@@ -37,6 +43,9 @@ Examples:
   loadgen validate --connections 1000000 --login direct --store memory     does that fit here?
   loadgen compare old/ --with new/ --html page.html    runs that were made before: better, worse, equivalent?
   loadgen compare --vs 'local --io uring' --vs 'local --io epoll' --runs 10      makes them, in turns
+  loadgen search --slo 'delivery.p99 < 5ms' -- local --connections 1k      the largest rate that keeps it, and why
+  loadgen sweep --axis connections=1k,10k --axis size=64,1k -- local --closed 256
+  loadgen export reports/RUN --format hgrm       for HdrHistogram's plotter
   loadgen selftest                               proves the instrument with scripted faults
   loadgen env --json                             what a report says about this machine
 
@@ -87,6 +96,12 @@ pub enum Command {
     },
     /// Holds two sides of several runs each against each other: better, worse, equivalent or inconclusive.
     Compare(Box<CompareArgs>),
+    /// Finds the largest load that keeps the objectives, by short trials, and says what limited it.
+    Search(Box<SearchArgs>),
+    /// Makes every point of a grid of a run's words, several times each, in an order that is drawn: table, CSV, pictures.
+    Sweep(SweepArgs),
+    /// Gives a stored run in the formats of other tools.
+    Export(ExportArgs),
     /// Says whether comparisons are to be trusted on this kind of host: false alarms among runs that are all alike.
     #[command(subcommand)]
     Calibrate(Calibrate),
