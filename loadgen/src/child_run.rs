@@ -82,7 +82,12 @@ impl RunWords {
                 Err("leave out --keep: every run starts the system again".into())
             }
             Ok(_) => Ok(()),
-            Err(error) => Err(error.to_string()),
+            // Without what stands around it where it is the program's own mistake.
+            Err(error) => {
+                let text = error.to_string();
+                let text = text.strip_prefix("error: ").unwrap_or(&text);
+                Err(text.split("\n\n").next().unwrap_or(text).to_owned())
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::units::{parse_count, parse_duration, parse_rate};
+use super::units::{parse_bytes, parse_count, parse_duration, parse_rate};
 use crate::engines::EngineName;
 use crate::slo::Slo;
 
@@ -76,7 +76,7 @@ pub struct LoadArgs {
     #[arg(long, value_enum, default_value_t)]
     pub receive: ReceiveName,
     /// Bytes of each message's body.
-    #[arg(long, default_value_t = 128, value_name = "BYTES")]
+    #[arg(long, default_value_t = 128, value_name = "BYTES", value_parser = parse_bytes)]
     pub size: usize,
     /// Who talks to whom.
     #[arg(long, value_enum, default_value_t = PresetName::Pairs)]

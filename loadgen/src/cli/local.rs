@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use conn_server::sizing::ShardCount;
 
-use super::{LoadArgs, RedisChoice};
 use super::units::{parse_count, parse_duration};
+use super::{LoadArgs, RedisChoice};
 use crate::local::outage::Outage;
 use crate::placement::Placement;
 

@@ -70,6 +70,14 @@ pub fn parse_count(
     }
 }
 
+/// Reads `128` or `1k` as bytes: a k is a thousand.
+///
+/// # Errors
+/// When it is no whole number.
+pub(super) fn parse_bytes(text: &str) -> Result<usize, String> {
+    parse_count(0..=u32::MAX)(text).map(|bytes| bytes as usize)
+}
+
 /// Reads `2%` or `0.02` as a share below 1.
 ///
 /// # Errors
@@ -110,6 +118,7 @@ mod tests {
         assert_eq!(count("1_000"), Ok(1_000));
         assert_eq!(count("2.5k"), Ok(2_500));
         assert_eq!(count(" 500 "), Ok(500));
+        assert_eq!((parse_bytes("1k"), parse_bytes("128")), (Ok(1_000), Ok(128)));
         for refused in ["", "k", "1.5", "-1", "1e3", "inf", "NaN", "10K", "1 000", "k10"] {
             assert!(count(refused).unwrap_err().contains("10k"), "{refused}");
         }

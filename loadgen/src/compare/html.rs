@@ -21,7 +21,7 @@ h1{font-size:22px;margin:12px 0 4px}h2{font-size:17px;margin:30px 0 8px}
 .banner.better{border-color:var(--good)}.banner.worse{border-color:var(--bad)}.banner.equivalent{border-color:var(--first)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:14px}
 th,td{padding:5px 9px;border-bottom:1px solid var(--rule);text-align:right;white-space:nowrap}
-th:first-child,td:first-child,.words{text-align:left}td.wrap{white-space:normal;overflow-wrap:anywhere;text-align:left}
+th:first-child,td:first-child,.words{text-align:left}td.verdict{white-space:normal;min-width:130px}td.wrap{white-space:normal;overflow-wrap:anywhere;text-align:left}
 .good{color:var(--good)}.bad{color:var(--bad)}.soft{color:var(--soft)}
 .key{display:inline-block;width:11px;height:11px;margin-right:6px}.k0{background:var(--first);border-radius:6px}
 .k1{background:var(--second)}
@@ -167,7 +167,7 @@ fn row(finding: &Finding) -> String {
     let words = if finding.verdict.is_some() { verdict(finding) } else { "not tested".into() };
     format!(
         "<tr><td>{}{unit}</td><td>{}</td><td>{}</td><td>{:.4}</td><td>{:.4} &ndash; {:.4}</td><td>{:.4}</td><td>{holm}</td>\
-         <td class=\"words {class}\">{}</td></tr>\n",
+         <td class=\"words verdict {class}\">{}</td></tr>\n",
         finding.words,
         figure(finding.medians[0]),
         figure(finding.medians[1]),

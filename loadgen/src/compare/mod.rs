@@ -178,27 +178,27 @@ fn settle_invalid(
     choice: InvalidRuns,
     notes: &mut Vec<String>,
 ) -> Result<Vec<StoredRun>, Refusal> {
-    let (invalid, valid): (Vec<_>, Vec<_>) = runs.into_iter().partition(StoredRun::is_invalid);
     let name = |run: &StoredRun| {
         let reasons = run.reasons();
         format!("{} is INVALID: {}", run.name, reasons.first().unwrap_or(&"no reason given"))
     };
-    let words: Vec<String> = invalid.iter().map(name).collect();
-    let runs = match choice {
-        InvalidRuns::Refuse if !invalid.is_empty() => {
+    let invalid = runs.iter().filter(|run| run.is_invalid());
+    let words: Vec<String> = invalid.map(name).collect();
+    let runs: Vec<StoredRun> = match choice {
+        InvalidRuns::Refuse if !words.is_empty() => {
             return Err(refusal(format!(
                 "{}; make it again, or leave it out with --invalid exclude",
                 words.join("; ")
             )));
         }
-        InvalidRuns::Refuse => valid,
+        InvalidRuns::Refuse => runs,
         InvalidRuns::Exclude => {
             notes.extend(words.iter().map(|words| format!("left out: {words}")));
-            valid
+            runs.into_iter().filter(|run| !run.is_invalid()).collect()
         }
         InvalidRuns::Include => {
             notes.extend(words.iter().map(|words| format!("taken although {words}")));
-            valid.into_iter().chain(invalid).collect()
+            runs
         }
     };
     if runs.is_empty() {

@@ -135,15 +135,17 @@ fn ticks(reach: f64) -> Vec<f64> {
 
 const PANEL: (f64, f64) = (270.0, 150.0);
 const PANELS: usize = 3;
+/// Above each panel, for its name.
+const GAP: f64 = 48.0;
 
 /// Every run of every tested metric, in the order of the sides' runs.
 pub(super) fn runs(comparison: &Comparison) -> String {
     let rows = comparison.findings.len().div_ceil(PANELS);
-    let mut picture = Picture::new(WIDTH, rows as f64 * (PANEL.1 + 30.0) + 6.0);
+    let mut picture = Picture::new(WIDTH, rows as f64 * (PANEL.1 + GAP) + 6.0);
     let order = order(&comparison.sides);
     for (at, finding) in comparison.findings.iter().enumerate() {
         let left = (at % PANELS) as f64 * (PANEL.0 + 20.0);
-        let top = (at / PANELS) as f64 * (PANEL.1 + 30.0) + 24.0;
+        let top = (at / PANELS) as f64 * (PANEL.1 + GAP) + GAP - 8.0;
         panel(&mut picture, finding, &order, (left, top));
     }
     picture.finish("Every run of every metric, in the order in which they were made")
@@ -169,10 +171,10 @@ fn panel(
     let all = || finding.first.iter().chain(&finding.second).copied();
     let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
     let room = (high - low).max(high * 1e-3) * 0.1;
-    let (low, high) = (low - room, high + room);
+    let (low, high) = ((low - room).max(0.0), high + room);
     let (inner, width) = (left + 62.0, PANEL.0 - 66.0);
     let y = |value: f64| top + PANEL.1 * (1.0 - (value - low) / (high - low));
-    picture.text((left, top - 8.0), "name", "start", finding.words);
+    picture.text((left, top - 16.0), "name", "start", finding.words);
     for share in [0.0, 0.5, 1.0] {
         let value = low + (high - low) * share;
         picture.line("grid", (inner, y(value)), (inner + width, y(value)));
@@ -192,7 +194,7 @@ fn panel(
 
 /// The halvings of what lies beyond a percentile that the picture reaches: 99.99 % lies beyond 13.
 const NINES: f64 = 4.0;
-const SPECTRUM: (f64, f64) = (760.0, 260.0);
+const SPECTRUM: (f64, f64) = (740.0, 260.0);
 
 /// Both sides' delivery latencies by percentile, a line for each run; nothing if there are none.
 pub(super) fn spectrum(comparison: &Comparison) -> Option<String> {

@@ -93,6 +93,7 @@ fn percent(finding: &Finding) -> String {
 /// A figure with four digits that count.
 pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
+        0.0 => "0".into(),
         v if v >= 1_000.0 => crate::report::grouped_count(value.round() as u64),
         v if v >= 100.0 => format!("{value:.1}"),
         v if v >= 1.0 => format!("{value:.3}"),

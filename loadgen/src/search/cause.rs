@@ -42,6 +42,8 @@ pub enum Limit {
     Network,
     /// An objective was missed, and nothing that is measured was at its end: latency alone.
     Slo,
+    /// An objective has no figure, such as a percentile of too few samples: longer trials have one.
+    Unmeasured,
 }
 
 impl Limit {
@@ -55,6 +57,9 @@ impl Limit {
             Self::Machine => "the machine: its processors were taken away",
             Self::ServerCpu => "server CPU",
             Self::Network => "the network: packets were dropped",
+            Self::Unmeasured => {
+                "an objective that was not measured: make trials longer with --trial"
+            }
             Self::Slo => "latency alone: an objective was missed with processor time to spare",
         }
     }
@@ -63,7 +68,7 @@ impl Limit {
     #[must_use]
     pub const fn is_of_system(self) -> bool {
         match self {
-            Self::Generator | Self::Machine => false,
+            Self::Generator | Self::Machine | Self::Unmeasured => false,
             Self::Ledger | Self::Errors | Self::ServerCpu | Self::Network | Self::Slo => true,
         }
     }
@@ -92,7 +97,10 @@ pub fn of(run: &StoredRun) -> Option<(Limit, String)> {
         let first = || run.reasons().first().map(|reason| (*reason).to_owned());
         return Some((Limit::Machine, what.or_else(first).unwrap_or_default()));
     }
-    let missed = missed(run)?;
+    let (missed, is_measured) = missed(run)?;
+    if !is_measured {
+        return Some((Limit::Unmeasured, missed));
+    }
     let busy = busy(run);
     if let Some(share) = busy.filter(|share| *share >= BUSY) {
         return Some((
@@ -133,17 +141,20 @@ fn errors(run: &StoredRun) -> Option<String> {
     })
 }
 
-/// The first objective that was missed, in words.
-fn missed(run: &StoredRun) -> Option<String> {
+/// The first objective that was missed, in words, and whether it was measured. One that was outranks one that was not.
+fn missed(run: &StoredRun) -> Option<(String, bool)> {
     let results = run.document["verdict"]["slo"].as_array()?;
-    let result = results.iter().find(|result| result["pass"] == false)?;
+    let is_measured = |result: &Value| result["value"].is_number();
+    let missed = || results.iter().filter(|result| result["pass"] == false);
+    let result = missed().find(|result| is_measured(result)).or_else(|| missed().next())?;
     let found = match (result["value"].as_f64(), result["note"].as_str()) {
         (Some(value), _) => {
             format!("was {value:.1} {}", result["unit"].as_str().unwrap_or_default())
         }
         (None, note) => note.unwrap_or("was not measured").to_owned(),
     };
-    Some(format!("{} {found}", result["expr"].as_str().unwrap_or_default()))
+    let expr = result["expr"].as_str().unwrap_or_default();
+    Some((format!("{expr} {found}"), is_measured(result)))
 }
 
 #[cfg(test)]
@@ -192,6 +203,22 @@ mod tests {
                 json!([{ "name": "TCP retransmits", "grade": "degraded", "finding": "9" }]);
         };
         check(dropping, Some(Limit::Network), "TCP retransmits: 9");
+    }
+
+    #[test]
+    fn an_objective_without_a_figure_is_no_limit_of_the_system() {
+        let thin = |document: &mut Value| {
+            document["verdict"]["slo"] = json!([{ "expr": "delivery.p99 < 5ms", "value": null, "pass": false,
+                "note": "fewer than 100 of 10 samples lie beyond" }]);
+        };
+        check(thin, Some(Limit::Unmeasured), "fewer than 100");
+        assert!(!Limit::Unmeasured.is_of_system());
+        let both = |document: &mut Value| {
+            missed_at(document, 0.4);
+            let unmeasured = json!({ "expr": "lag.p99 < 5ms", "value": null, "pass": false });
+            document["verdict"]["slo"].as_array_mut().unwrap().insert(0, unmeasured);
+        };
+        check(both, Some(Limit::Slo), "was 9000.0 us");
     }
 
     #[test]

@@ -19,9 +19,10 @@ font:15px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif}
 h1{font-size:22px}main{display:grid;grid-template-columns:repeat(auto-fill,minmax(320px,1fr));gap:18px}
 figure{margin:0}figcaption{font-weight:600}svg{width:100%;height:auto}
 svg text{font:12px system-ui,sans-serif;fill:var(--soft)}svg .grid{stroke:var(--rule)}
-.line{fill:none;stroke-width:2}.range{stroke-width:1.5}
+.line{fill:none;stroke-width:2}
 .c0{stroke:var(--l0);color:var(--l0)}.c1{stroke:var(--l1);color:var(--l1);stroke-dasharray:7 3}
 .c2{stroke:var(--l2);color:var(--l2);stroke-dasharray:2 3}.c3{stroke:var(--l3);color:var(--l3);stroke-dasharray:9 3 2 3}
+.range{stroke-width:1.5;stroke-dasharray:none}.dot{stroke:none;fill:currentColor}
 .key{font-weight:600;margin-right:14px}.soft{color:var(--soft)}
 ";
 
@@ -128,6 +129,11 @@ fn figure(
                 "<line class=\"range c{class}\" x1=\"{x:.1}\" y1=\"{:.1}\" x2=\"{x:.1}\" y2=\"{:.1}\"/>",
                 y(low),
                 y(high)
+            );
+            let y = y(middle);
+            let _ = writeln!(
+                out,
+                "<circle class=\"dot c{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>"
             );
         }
         let _ = writeln!(out, "<path class=\"line c{class}\" d=\"{path}\"/>");
