@@ -389,7 +389,7 @@ mod tests {
         assert_eq!(args(&["--durability", "relaxed"]).durability().unwrap(), Durability::Relaxed);
         assert_eq!(args(&["--durability", "none"]).durability().unwrap(), Durability::None);
         assert_eq!(args(&["--store", "memory"]).durability().unwrap(), Durability::None);
-        let database = ["--store", "mysql://chat:s3cret@db/ringline"];
+        let database = ["--store", "mysql://chat:s3cret@db/ringline?require_ssl=true"];
         assert_eq!(args(&database).durability().unwrap(), Durability::Commit);
         for wish in ["commit", "relaxed"] {
             let refused = args(&["--store", "memory", "--durability", wish]).durability();
@@ -440,7 +440,6 @@ mod tests {
         for (more, advice) in [
             (&["--listen", "0.0.0.0:4000"][..], "--insecure"),
             (&["--admin", "0.0.0.0:4000"], "--insecure"),
-            (&["--store", "mysql://chat@10.0.0.5/ringline"], "?require_ssl=true"),
             (&["--name", "two words"], "--name"),
             (&["--connections", "0"], "--connections"),
             (&["--heartbeat-timeout", "30s"], "--heartbeat-interval"),
@@ -450,6 +449,8 @@ mod tests {
             let refused = args(more).config().unwrap_err().to_string();
             assert!(refused.contains(advice), "{more:?}: {refused}");
         }
+        let open = args(&["--store", "mysql://chat@10.0.0.5/ringline"]).place().unwrap_err();
+        assert!(format!("{open:#}").contains("?require_ssl=true"), "{open:#}");
     }
 
     #[test]
