@@ -1,14 +1,44 @@
 //! What is planned, and what was found.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::catalogue::Setting;
+use crate::catalogue::{How, Risk, Setting};
+use crate::value::Form;
 
-/// What the machine is wanted for: severities depend on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What the machine should be good at, where that cannot be everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Short and steady response times; costs power.
+    Latency,
+    /// Many messages a second.
+    Throughput,
+    /// Many connections, mostly idle.
+    #[default]
+    Capacity,
+}
+
+impl Profile {
+    /// In a word.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Latency => "latency",
+            Self::Throughput => "throughput",
+            Self::Capacity => "capacity",
+        }
+    }
+}
+
+/// What the machine is wanted for: values and severities depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Connections to hold, with both ends on this host.
     pub connections: u64,
+    /// Messages a second.
+    pub rate: u64,
+    /// What counts most.
+    pub profile: Profile,
     /// Whether connections live in rings' tables and need no process descriptors.
     pub direct_descriptors: bool,
 }
@@ -19,6 +49,8 @@ pub struct Plan {
 pub enum Status {
     /// Good for the plan.
     Ok,
+    /// Nothing to do by itself, but part of every report.
+    Note,
     /// The plan works, but slower or with care.
     Warn,
     /// The plan does not work.
@@ -35,6 +67,7 @@ impl Status {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Ok => "OK",
+            Self::Note => "NOTE",
             Self::Warn => "WARN",
             Self::Fail => "FAIL",
             Self::Unsupported => "N/A",
@@ -43,8 +76,23 @@ impl Status {
     }
 }
 
+/// One write that would bring a setting to what the plan wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The setting.
+    pub id: String,
+    /// The file.
+    pub path: String,
+    /// The form of its text.
+    pub form: Form,
+    /// What it says.
+    pub from: String,
+    /// What it should say.
+    pub to: String,
+}
+
 /// One setting, as it is and as the plan wants it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Finding {
     /// As in `tuning explain ID`.
     pub id: &'static str,
@@ -64,9 +112,19 @@ pub struct Finding {
     pub todo: Vec<String>,
     /// Whom a change affects.
     pub scope: &'static str,
+    /// How much harm a change can do.
+    pub risk: Risk,
+    /// Who changes it.
+    pub how: How,
+    /// What would be written; empty unless the tool may.
+    pub changes: Vec<Change>,
+    /// What stands in the place of `{value}` in the steps.
+    #[serde(skip)]
+    pub value: String,
 }
 
 /// What a check concludes, before the catalogue's words are added.
+#[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) status: Status,
     pub(crate) current: String,
@@ -74,33 +132,55 @@ pub(crate) struct Outcome {
     pub(crate) note: String,
     /// Put in the place of `{value}` in the catalogue's steps.
     pub(crate) value: String,
+    /// Path, text that was read, text to write.
+    pub(crate) writes: Vec<(String, String, String)>,
 }
 
 impl Outcome {
-    pub(crate) fn unsupported(note: &str) -> Self {
+    pub(crate) fn new(status: Status, current: impl Into<String>, note: impl Into<String>) -> Self {
         Self {
-            status: Status::Unsupported,
-            current: "not there".to_owned(),
+            status,
+            current: current.into(),
             wanted: "-".to_owned(),
-            note: note.to_owned(),
+            note: note.into(),
             value: String::new(),
+            writes: Vec::new(),
         }
     }
 
-    pub(crate) fn unknown(note: String) -> Self {
-        Self {
-            status: Status::Unknown,
-            current: "unreadable".to_owned(),
-            wanted: "-".to_owned(),
-            note,
-            value: String::new(),
-        }
+    pub(crate) fn wanted(mut self, wanted: impl Into<String>) -> Self {
+        self.wanted = wanted.into();
+        self
+    }
+
+    pub(crate) fn value(mut self, value: impl ToString) -> Self {
+        self.value = value.to_string();
+        self
+    }
+
+    pub(crate) fn write(mut self, path: &str, from: &str, to: impl ToString) -> Self {
+        self.writes.push((path.to_owned(), from.to_owned(), to.to_string()));
+        self
+    }
+
+    pub(crate) fn unsupported(note: impl Into<String>) -> Self {
+        Self::new(Status::Unsupported, "not there", note)
+    }
+
+    pub(crate) fn unknown(note: impl Into<String>) -> Self {
+        Self::new(Status::Unknown, "unreadable", note)
     }
 
     pub(crate) fn explain(self, setting: &'static Setting) -> Finding {
-        let steps = match self.status {
-            Status::Warn | Status::Fail => setting.todo.as_slice(),
-            Status::Ok | Status::Unsupported | Status::Unknown => &[],
+        let is_wrong = matches!(self.status, Status::Warn | Status::Fail);
+        let todo = if is_wrong { setting.steps(&self.value) } else { Vec::new() };
+        let may_write = is_wrong && setting.how == How::Write;
+        let change = |(path, from, to): (String, String, String)| Change {
+            id: setting.id.clone(),
+            path,
+            form: setting.form,
+            from: from.trim().to_owned(),
+            to,
         };
         Finding {
             id: &setting.id,
@@ -110,8 +190,16 @@ impl Outcome {
             wanted: self.wanted,
             note: self.note,
             why: &setting.why,
-            todo: steps.iter().map(|step| step.replace("{value}", &self.value)).collect(),
+            todo,
             scope: &setting.scope,
+            risk: setting.risk,
+            how: setting.how,
+            changes: if may_write {
+                self.writes.into_iter().map(change).collect()
+            } else {
+                Vec::new()
+            },
+            value: self.value,
         }
     }
 }
@@ -121,6 +209,7 @@ impl Outcome {
 #[allow(missing_docs, reason = "one for each status")]
 pub struct Summary {
     pub ok: usize,
+    pub note: usize,
     pub warn: usize,
     pub fail: usize,
     pub unsupported: usize,
@@ -130,11 +219,12 @@ pub struct Summary {
 impl Summary {
     /// Counts verdicts.
     #[must_use]
-    pub fn of(findings: &[Finding]) -> Self {
+    pub fn of(statuses: impl IntoIterator<Item = Status>) -> Self {
         let mut summary = Self::default();
-        for finding in findings {
-            *match finding.status {
+        for status in statuses {
+            *match status {
                 Status::Ok => &mut summary.ok,
+                Status::Note => &mut summary.note,
                 Status::Warn => &mut summary.warn,
                 Status::Fail => &mut summary.fail,
                 Status::Unsupported => &mut summary.unsupported,
@@ -157,5 +247,24 @@ impl Summary {
         } else {
             0
         }
+    }
+
+    /// In words, what there is none of left out.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let parts = [
+            (self.fail, "failed"),
+            (self.warn, "warned"),
+            (self.ok, "ok"),
+            (self.note, "noted"),
+            (self.unsupported, "not on this machine"),
+            (self.unknown, "unreadable"),
+        ];
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, word)| format!("{number} {word}"))
+            .collect();
+        parts.join(", ")
     }
 }

@@ -1,17 +1,27 @@
-//! Host checks: can this machine hold the planned connections, and if not, what stands in the way?
+//! Host tuning: can this machine hold the plan, what stands in the way, and how is it changed and changed back?
 //!
-//! [`check`] reads settings through a [`Host`] and judges them by a [`Plan`]; it never writes and needs no privileges. What a
-//! setting is for, and what to do about it, is data: the [catalogue]. [`cli`] prints both.
+//! [`check()`] reads settings through a [`root::Root`] and judges them by a [`Plan`]; it never writes. [`apply::apply`] writes what
+//! a check found, each write in a [journal] first and read back after, and [`apply::roll_back`] takes it back unless somebody else
+//! has changed it meanwhile. What a setting is for is data: the [catalogue]. [`cli`] prints it all.
 #![forbid(unsafe_code)]
 
+pub mod apply;
 pub mod catalogue;
 mod checks;
 pub mod cli;
+pub mod doctor;
 mod finding;
-mod host;
+pub mod formula;
+pub mod journal;
 pub mod limits;
+pub mod measure;
+pub mod page;
+pub mod persist;
 mod render;
+pub mod root;
+pub mod state;
+pub mod value;
+pub mod watchdog;
 
-pub use checks::check;
-pub use finding::{Finding, Plan, Status, Summary};
-pub use host::{Fixture, Host, Live, UringProbe};
+pub use checks::{check, check_one};
+pub use finding::{Change, Finding, Plan, Profile, Status, Summary};

@@ -1,68 +1,96 @@
-//! Limits of the process: descriptors and locked memory.
+//! Limits of the process and of the machine: descriptors and locked memory.
 
-use super::{Unreadable, form, grouped, kernel, read, sized};
-use crate::finding::{Outcome, Plan, Status};
-use crate::host::Host;
+use super::{Scene, Unreadable, form};
+use crate::finding::{Outcome, Status};
 use crate::limits::{MEMLOCK_BYTES, MEMLOCK_OLD_BYTES, OTHER_DESCRIPTORS, TABLE_PERCENT};
+use crate::value::{grouped, sized};
 
-/// A row of `/proc/self/limits`: its soft and hard value, the largest number for `unlimited`. The table is aligned by spaces, and
+/// A row of `/proc/PID/limits`: its soft and hard value, the largest number for `unlimited`. The table is aligned by spaces, and
 /// its titles have spaces too, so a row is found by its title.
-fn limit(host: &dyn Host, title: &str) -> Result<(u64, u64), Unreadable> {
-    let path = "/proc/self/limits";
-    let text = read(host, path)?;
-    let row = text.lines().find_map(|line| line.strip_prefix(title)).unwrap_or_default();
+pub(crate) fn limit_in(text: &str, title: &str) -> Option<(u64, u64)> {
+    let row = text.lines().find_map(|line| line.strip_prefix(title))?;
     let value = |text: &str| if text == "unlimited" { Some(u64::MAX) } else { text.parse().ok() };
     let mut values = row.split_whitespace().map_while(value);
-    values.next().zip(values.next()).ok_or_else(|| form(path, &text))
+    values.next().zip(values.next())
 }
 
-fn shown(value: u64, show: fn(u64) -> String) -> String {
+pub(super) fn limit(scene: &Scene<'_>, title: &str) -> Result<(u64, u64), Unreadable> {
+    let path = "/proc/self/limits";
+    let text = scene.read(path)?;
+    limit_in(&text, title).ok_or_else(|| form(path, &text))
+}
+
+pub(crate) fn shown_limit(value: u64, show: fn(u64) -> String) -> String {
     if value == u64::MAX { "unlimited".to_owned() } else { show(value) }
 }
 
-pub(super) fn nofile(host: &dyn Host, plan: &Plan) -> Result<Outcome, Unreadable> {
-    let (soft, hard) = limit(host, "Max open files")?;
-    let current = format!("soft {}, hard {}", shown(soft, grouped), shown(hard, grouped));
-    let plain = plan.connections.saturating_add(OTHER_DESCRIPTORS);
-    let table = plan.connections.saturating_mul(TABLE_PERCENT).div_ceil(100);
-    let (status, wanted, note);
-    if plan.direct_descriptors {
-        let rings = table.div_ceil(soft.max(1)).max(1);
-        wanted = format!("{} for the process", grouped(OTHER_DESCRIPTORS));
-        status = match (soft >= OTHER_DESCRIPTORS, rings) {
-            (false, _) => Status::Fail,
-            (true, 1) => Status::Ok,
-            (true, _) => Status::Warn,
-        };
-        note = format!(
-            "a ring's table holds as many connections as the soft limit: {} ring{} needed",
-            grouped(rings),
-            if rings == 1 { "" } else { "s" }
-        );
-    } else {
-        wanted = grouped(plain);
-        status = match (soft >= plain, hard >= plain) {
-            (true, _) => Status::Ok,
-            (false, true) => Status::Warn,
-            (false, false) => Status::Fail,
-        };
-        note = match status {
-            Status::Ok => "one descriptor for each connection, and some for the rest",
-            Status::Warn => "the hard limit allows it: no privileges needed",
-            Status::Fail | Status::Unsupported | Status::Unknown => {
-                "the hard limit is too low for one descriptor for each connection"
-            }
+pub(super) fn nofile(scene: &Scene<'_>) -> Result<Outcome, Unreadable> {
+    let (soft, hard) = limit(scene, "Max open files")?;
+    let current =
+        format!("soft {}, hard {}", shown_limit(soft, grouped), shown_limit(hard, grouped));
+    let plain = scene.descriptors();
+    let status = match (soft >= plain, hard >= plain) {
+        (true, _) => Status::Ok,
+        (false, true) => Status::Warn,
+        (false, false) => Status::Fail,
+    };
+    let note = match (status, scene.plan.direct_descriptors) {
+        (Status::Ok, true) => {
+            "enough for what is no connection; connections live in the rings' tables"
         }
-        .to_owned();
-    }
-    // With direct descriptors a higher limit still means fewer rings: one, if it holds the whole table.
-    let value = if plan.direct_descriptors { table.max(OTHER_DESCRIPTORS) } else { plain };
-    Ok(Outcome { status, current, wanted, note, value: value.to_string() })
+        (Status::Ok, false) => "one descriptor for each connection, and some for the rest",
+        (Status::Warn, _) => "the hard limit allows it: no privileges needed",
+        (Status::Fail, true) => {
+            "the process has too few descriptors even without those of connections"
+        }
+        (Status::Fail | Status::Note | Status::Unsupported | Status::Unknown, _) => {
+            "the hard limit is too low for one descriptor for each connection"
+        }
+    };
+    Ok(Outcome::new(status, current, note).wanted(grouped(plain)).value(plain))
 }
 
-pub(super) fn memlock(host: &dyn Host, _plan: &Plan) -> Result<Outcome, Unreadable> {
-    let (soft, _) = limit(host, "Max locked memory")?;
-    let counts_rings = kernel(host)? < (5, 12);
+/// Rings that a plan needs under a soft limit.
+pub(super) fn rings(connections: u64, soft: u64) -> u64 {
+    let table = connections.saturating_mul(TABLE_PERCENT).div_ceil(100);
+    table.div_ceil(soft.max(1)).max(1)
+}
+
+pub(super) fn file_max(scene: &Scene<'_>) -> Result<Outcome, Unreadable> {
+    let path = "/proc/sys/fs/file-max";
+    let text = scene.read(path)?;
+    let max: u64 = text.trim().parse().map_err(|_| form(path, &text))?;
+    let path_used = "/proc/sys/fs/file-nr";
+    let used_text = scene.read(path_used)?;
+    let used = used_text.split_whitespace().next().and_then(|used| used.parse::<u64>().ok());
+    let used = used.ok_or_else(|| form(path_used, &used_text))?;
+    // Both ends of each connection may be on this machine.
+    let needed = scene
+        .plan
+        .connections
+        .saturating_mul(2)
+        .saturating_add(used)
+        .saturating_add(OTHER_DESCRIPTORS);
+    let fits = max >= needed;
+    let note = if fits {
+        "every socket is an open file, and they fit"
+    } else {
+        "accept will fail with ENFILE"
+    };
+    let status = if fits { Status::Ok } else { Status::Fail };
+    let outcome = Outcome::new(
+        status,
+        format!("{}, {} in use", shown_limit(max, grouped), grouped(used)),
+        note,
+    )
+    .wanted(format!("{} or more", grouped(needed)))
+    .value(needed);
+    Ok(if fits { outcome } else { outcome.write(path, &text, needed) })
+}
+
+pub(super) fn memlock(scene: &Scene<'_>) -> Result<Outcome, Unreadable> {
+    let (soft, _) = limit(scene, "Max locked memory")?;
+    let counts_rings = scene.kernel()? < (5, 12);
     let wanted = if counts_rings { MEMLOCK_OLD_BYTES } else { MEMLOCK_BYTES };
     let (status, note) = match (soft >= wanted, counts_rings) {
         (true, true) => (Status::Ok, "this kernel counts rings, and they fit"),
@@ -70,11 +98,7 @@ pub(super) fn memlock(host: &dyn Host, _plan: &Plan) -> Result<Outcome, Unreadab
         (false, true) => (Status::Fail, "this kernel counts rings: making them fails with ENOMEM"),
         (false, false) => (Status::Warn, "registering buffers with a ring may fail with ENOMEM"),
     };
-    Ok(Outcome {
-        status,
-        current: shown(soft, sized),
-        wanted: sized(wanted),
-        note: note.to_owned(),
-        value: (wanted / 1024).to_string(),
-    })
+    Ok(Outcome::new(status, shown_limit(soft, sized), note)
+        .wanted(format!("{} or more", sized(wanted)))
+        .value(wanted / 1_024))
 }

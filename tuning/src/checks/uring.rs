@@ -2,9 +2,12 @@
 
 use rustix::io::Errno;
 
-use super::{Unreadable, kernel, number_if_any};
-use crate::finding::{Outcome, Plan, Status};
-use crate::host::{Host, UringProbe};
+use super::limits::{limit, rings};
+use super::{Scene, Unreadable, shown_limit};
+use crate::finding::{Outcome, Status};
+use crate::limits::TABLE_PERCENT;
+use crate::root::UringProbe;
+use crate::value::grouped;
 
 /// What is the matter, and what to do about it.
 struct Cause {
@@ -13,24 +16,23 @@ struct Cause {
     advice: &'static str,
 }
 
-pub(super) fn permission(host: &dyn Host, _plan: &Plan) -> Result<Outcome, Unreadable> {
-    let (major, minor) = kernel(host)?;
-    let disabled = number_if_any(host, "/proc/sys/kernel/io_uring_disabled")?;
-    let wanted = "a ring with DEFER_TASKRUN (Linux 6.1)".to_owned();
-    let refused = match host.probe_uring() {
+pub(crate) fn permission(scene: &Scene<'_>) -> Result<Outcome, Unreadable> {
+    let (major, minor) = scene.kernel()?;
+    let disabled = scene.number_if_any("/proc/sys/kernel/io_uring_disabled")?;
+    let wanted = "a ring with DEFER_TASKRUN (Linux 6.1)";
+    let refused = match scene.root.probe_uring() {
         UringProbe::Refused(errno) => errno,
         UringProbe::Ok => {
             let current = format!("made one, Linux {major}.{minor}");
-            let note = "the node's and the generator's engines can use io_uring".to_owned();
-            return Ok(Outcome { status: Status::Ok, current, wanted, note, value: String::new() });
+            let note = "the node's and the generator's engines can use io_uring";
+            return Ok(Outcome::new(Status::Ok, current, note).wanted(wanted));
         }
-        UringProbe::NotTried => {
-            return Ok(Outcome::unknown("no ring was made for the try".to_owned()));
-        }
+        UringProbe::NotTried => return Ok(Outcome::unknown("no ring was made for the try")),
     };
     let Cause { name, note, advice } = cause(refused, disabled, (major, minor));
-    let current = format!("{name}, Linux {major}.{minor}");
-    Ok(Outcome { status: Status::Fail, current, wanted, note, value: advice.to_owned() })
+    Ok(Outcome::new(Status::Fail, format!("{name}, Linux {major}.{minor}"), note)
+        .wanted(wanted)
+        .value(advice))
 }
 
 fn cause(errno: i32, disabled: Option<u64>, kernel: (u32, u32)) -> Cause {
@@ -39,7 +41,7 @@ fn cause(errno: i32, disabled: Option<u64>, kernel: (u32, u32)) -> Cause {
             Some(2..) => (
                 "EPERM",
                 "kernel.io_uring_disabled switches it off for everyone",
-                "sysctl -w kernel.io_uring_disabled=0",
+                "tuning apply --only uring.disabled --risk high, or sysctl -w kernel.io_uring_disabled=0",
             ),
             Some(1) => (
                 "EPERM",
@@ -81,4 +83,50 @@ fn cause(errno: i32, disabled: Option<u64>, kernel: (u32, u32)) -> Cause {
         }
     };
     Cause { name: name.to_owned(), note: note.to_owned(), advice }
+}
+
+pub(super) fn group(scene: &Scene<'_>) -> Result<Outcome, Unreadable> {
+    let path = "/proc/sys/kernel/io_uring_group";
+    let Some(text) = scene.read_if_any(path)? else {
+        return Ok(Outcome::unsupported("this kernel (before 6.6) has no such group"));
+    };
+    let group: i64 = text.trim().parse().map_err(|_| super::form(path, &text))?;
+    let disabled = scene.number_if_any("/proc/sys/kernel/io_uring_disabled")?.unwrap_or(0);
+    let current = if group < 0 { "nobody's".to_owned() } else { format!("group {group}") };
+    Ok(match (disabled, group) {
+        (1, ..0) => {
+            Outcome::new(Status::Warn, current, "rings are kept for a group, and there is none")
+                .wanted("the node's group")
+        }
+        (1, _) => Outcome::new(Status::Note, current, "the node's user must be in it")
+            .wanted("the node's group"),
+        (_, _) => Outcome::new(
+            Status::Ok,
+            current,
+            "has no meaning while kernel.io_uring_disabled is not 1",
+        ),
+    })
+}
+
+pub(super) fn direct_table(scene: &Scene<'_>) -> Result<Outcome, Unreadable> {
+    let (soft, _) = limit(scene, "Max open files")?;
+    let current = format!("{} in each ring", shown_limit(soft, grouped));
+    if !scene.plan.direct_descriptors {
+        return Ok(Outcome::new(
+            Status::Ok,
+            current,
+            "the plan has no direct descriptors (--direct-descriptors)",
+        ));
+    }
+    let rings = rings(scene.plan.connections, soft);
+    let table = scene.plan.connections.saturating_mul(TABLE_PERCENT).div_ceil(100);
+    let note = format!(
+        "a ring's table holds as many connections as the soft limit: {} ring{} needed",
+        grouped(rings),
+        if rings == 1 { "" } else { "s" }
+    );
+    let status = if rings == 1 { Status::Ok } else { Status::Warn };
+    Ok(Outcome::new(status, current, note)
+        .wanted(format!("{} in one ring, or more rings", grouped(table)))
+        .value(grouped(rings)))
 }
