@@ -14,8 +14,8 @@ const DEPTH_MAX: usize = 32;
 enum Node {
     Number(i128),
     Name(String),
-    Call(Function, Vec<Node>),
-    Binary(Operator, Box<Node>, Box<Node>),
+    Call(Function, Vec<Self>),
+    Binary(Operator, Box<Self>, Box<Self>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -88,24 +88,24 @@ fn tmpfiles_line(change: &Change) -> Option<String> {
     change.path.starts_with("/sys/").then(|| format!("w {} - - - - {}", change.path, change.to))
 }
 
-/// Limits that a plan wants and the process does not have, in the words of limits.conf and of a unit.
-fn process_limits(findings: &[Finding]) -> Vec<(&'static str, &'static str, String)> {
+/// Limits that a plan wants and the process does not have, in the words of limits.conf.
+fn process_limits(findings: &[Finding]) -> Vec<(&'static str, String)> {
     let mut limits = Vec::new();
     for finding in
         findings.iter().filter(|finding| matches!(finding.status, Status::Warn | Status::Fail))
     {
         match finding.id {
-            "limits.nofile" => limits.push(("nofile", "LimitNOFILE", finding.value.clone())),
-            "limits.memlock" => limits.push(("memlock", "LimitMEMLOCK", finding.value.clone())),
+            "limits.nofile" => limits.push(("nofile", finding.value.clone())),
+            "limits.memlock" => limits.push(("memlock", finding.value.clone())),
             _ => {}
         }
     }
     limits
 }
 
-fn limits_body(limits: &[(&str, &str, String)]) -> String {
+fn limits_body(limits: &[(&str, String)]) -> String {
     let mut out = String::new();
-    for (name, _, value) in limits {
+    for (name, value) in limits {
         // Root is not meant by the star. A String takes all.
         let _ = write!(
             out,
@@ -115,13 +115,22 @@ fn limits_body(limits: &[(&str, &str, String)]) -> String {
     out
 }
 
-fn unit_body(limits: &[(&str, &str, String)]) -> String {
-    let mut out = String::new();
-    for (name, directive, value) in limits {
-        let unit = if *name == "memlock" { "K" } else { "" };
-        let _ = writeln!(out, "{directive}={value}{unit}"); // a String takes all
+/// What the packaged unit has already, and what must not be lowered.
+const UNIT_NOFILE: u64 = 1_048_576;
+
+fn unit_body(limits: &[(&str, String)]) -> String {
+    let wanted = limits
+        .iter()
+        .find(|(name, _)| *name == "nofile")
+        .and_then(|(_, value)| value.parse::<u64>().ok());
+    match wanted {
+        Some(wanted) if wanted > UNIT_NOFILE => {
+            format!(
+                "# The packaged unit has {UNIT_NOFILE}, and 1G of locked memory.\n[Service]\nLimitNOFILE={wanted}\n"
+            )
+        }
+        Some(_) | None => String::new(),
     }
-    if out.is_empty() { out } else { format!("[Service]\n{out}") }
 }
 
 fn irqbalance_body(shard_cpus: Option<&str>) -> String {

@@ -5,11 +5,11 @@ mod ground;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ground::{MACHINES, folder, machine, path, plan, run_in};
+use ground::{machine, plan};
 use proptest::prelude::*;
 use tuning::apply::{ApplyError, RollBackError, apply, begin, roll_back};
 use tuning::journal::{self, JournalError, Record, Stage};
@@ -302,6 +302,41 @@ fn an_apply_in_a_container_changes_nothing_and_says_why() {
 }
 
 #[test]
+fn without_a_watchdog_nothing_is_written() {
+    let (root, (_folder, state)) = (machine("kvm-guest-cgroup-v1"), state());
+    let before = root.files();
+    let plan = plan(100_000);
+    let changes = changes(&root, &plan);
+    let lock = state.lock().unwrap();
+    let none = |_: &str| Err(io::ErrorKind::TimedOut.into());
+    let error =
+        apply(&root, &state, &lock, begin(&root, &plan, Some(1)), &changes, none).unwrap_err();
+    assert!(matches!(&error, ApplyError::NotBegun(why) if why.contains("no watchdog")), "{error}");
+    assert_eq!(root.files(), before);
+    assert_eq!(last(&state).stage, Stage::RolledBack);
+}
+
+#[test]
+fn a_watchdog_that_comes_late_acts_at_once_and_waits_for_nobody_who_answered() {
+    let plan = plan(100_000);
+    for is_confirmed in [false, true] {
+        let (root, (_folder, state)) = (machine("kvm-guest-cgroup-v1"), state());
+        let before = root.files();
+        let changes = changes(&root, &plan);
+        let lock = state.lock().unwrap();
+        // The machine has been up for longer than a millisecond: the time is over already.
+        apply(&root, &state, &lock, begin(&root, &plan, Some(1)), &changes, |_| Ok(())).unwrap();
+        if is_confirmed {
+            tuning::apply::confirm(&root, &state, &lock).unwrap();
+        }
+        drop(lock);
+        let watched = tuning::watchdog::watch(&root, &state, &last(&state).id).unwrap();
+        assert_eq!(matches!(watched, tuning::watchdog::Watched::Answered), is_confirmed);
+        assert_eq!(root.files() == before, !is_confirmed);
+    }
+}
+
+#[test]
 fn a_plan_that_is_out_of_date_is_refused() {
     let (root, (_folder, state)) = (machine("kvm-guest-cgroup-v1"), state());
     let changes = changes(&root, &plan(100_000));
@@ -344,138 +379,4 @@ fn values_of_another_boot_or_namespace_are_not_taken_back() {
     assert!(matches!(refused, RollBackError::OtherBoot), "{refused}");
     assert_eq!(tuning::apply::close_old(&root, &state, &lock).unwrap().len(), 1);
     assert_eq!(last(&state).stage, Stage::RolledBack);
-}
-
-fn text(root: &Path, file: &str) -> String {
-    fs::read_to_string(root.join(file)).unwrap()
-}
-
-const BACKLOG: &str = "proc/sys/net/core/netdev_max_backlog";
-
-#[test]
-fn the_whole_story_at_the_command_line() {
-    let folder = folder("kvm-guest-cgroup-v1");
-    let root = folder.path();
-    let plan = ["--connections", "100k"];
-    let planned = run_in(root, &[&["plan", "--strict"], &plan[..]].concat());
-    assert_eq!(planned.code, 3, "{}", planned.error);
-    assert!(
-        planned.out.contains("path.netdev_backlog") && planned.out.contains("risk medium"),
-        "{}",
-        planned.out
-    );
-    assert_eq!(text(root, BACKLOG), "1000\n", "a plan writes nothing");
-    // Nobody is there to ask.
-    assert_eq!(run_in(root, &[&["apply"], &plan[..]].concat()).code, 2);
-    let applied = run_in(root, &[&["apply", "--yes"], &plan[..]].concat());
-    assert_eq!(applied.code, 0, "{}", applied.error);
-    assert_eq!(text(root, BACKLOG), "16384\n");
-    assert_eq!(run_in(root, &["verify"]).code, 0);
-    assert!(run_in(root, &["status"]).out.contains("as written"));
-    // What is in force needs no change, and stays in files that keep it.
-    let again = run_in(root, &[&["apply", "--yes"], &plan[..]].concat());
-    assert!(again.out.contains("Nothing to change"), "{}", again.out);
-    fs::write(root.join(BACKLOG), "20000\n").unwrap();
-    let verified = run_in(root, &["verify", "--json"]);
-    assert_eq!(verified.code, 4);
-    let report: serde_json::Value = serde_json::from_str(&verified.out).unwrap();
-    let lines = report["journals"][0]["lines"].as_array().unwrap();
-    assert!(
-        lines.iter().any(|line| line["stands"] == "drifted" && line["now"] == "20000"),
-        "{lines:?}"
-    );
-    let back = run_in(root, &["rollback"]);
-    assert_eq!(back.code, 0, "{}", back.error);
-    assert!(back.out.contains("somebody else has set it since"), "{}", back.out);
-    assert_eq!(text(root, BACKLOG), "20000\n");
-    assert_eq!(text(root, "proc/sys/net/ipv4/tcp_max_syn_backlog"), "2048\n");
-    assert!(run_in(root, &["rollback"]).out.contains("Nothing is in force"));
-}
-
-#[test]
-fn risks_are_taken_only_by_name() {
-    let folder = folder("bare-metal-arm");
-    let root = folder.path();
-    let apply = |more: &[&str]| {
-        run_in(root, &[&["apply", "--yes", "--connections", "100k"], more].concat())
-    };
-    apply(&[]);
-    assert_eq!(
-        text(root, "proc/sys/net/ipv4/ip_local_port_range"),
-        "32768\t60999\n",
-        "medium, and not named"
-    );
-    apply(&["--only", "tcp.port_range"]);
-    assert_eq!(text(root, "proc/sys/net/ipv4/ip_local_port_range"), "1024\t65535\n");
-    apply(&["--only", "uring.disabled"]);
-    assert_eq!(text(root, "proc/sys/kernel/io_uring_disabled"), "1\n", "high, and only named");
-    apply(&["--only", "uring.disabled", "--risk", "high"]);
-    assert_eq!(text(root, "proc/sys/kernel/io_uring_disabled"), "0\n");
-    assert_eq!(apply(&["--only", "no.such"]).code, 2);
-    assert_eq!(run_in(root, &["rollback", "--all"]).code, 0);
-    assert_eq!(text(root, "proc/sys/kernel/io_uring_disabled"), "1\n");
-    assert_eq!(text(root, "proc/sys/net/ipv4/ip_local_port_range"), "32768\t60999\n");
-}
-
-#[test]
-fn two_at_once_are_one_too_many() {
-    let folder = folder("kvm-guest-cgroup-v1");
-    let state = State::new(None, Some(folder.path())).unwrap();
-    let lock = state.lock().unwrap();
-    let busy = run_in(folder.path(), &["apply", "--yes", "--connections", "100k"]);
-    assert_eq!(busy.code, 8, "{}", busy.out);
-    assert!(busy.error.contains(&std::process::id().to_string()), "{}", busy.error);
-    assert_eq!(text(folder.path(), BACKLOG), "1000\n");
-    drop(lock);
-    assert_eq!(run_in(folder.path(), &["apply", "--yes", "--connections", "100k"]).code, 0);
-}
-
-#[test]
-fn a_recording_is_not_written_and_scripts_do_both_ways() {
-    let said = run_in(&path("kvm-guest-cgroup-v1"), &["apply", "--yes", "--connections", "100k"]);
-    assert_eq!(said.code, 2);
-    assert!(said.error.contains("tuning unpack"), "{}", said.error);
-    let folder = folder("bare-metal-amd");
-    let script = folder.path().join("do.sh");
-    let said = run_in(
-        folder.path(),
-        &["plan", "--connections", "1M", "--script", script.to_str().unwrap()],
-    );
-    assert_eq!(said.code, 0, "{}", said.error);
-    let (there, back) = (text(folder.path(), "do.sh"), text(folder.path(), "do.undo.sh"));
-    assert!(there.contains("'madvise' > '/sys/kernel/mm/transparent_hugepage/enabled'"), "{there}");
-    assert!(back.contains("'always' > '/sys/kernel/mm/transparent_hugepage/enabled'"), "{back}");
-}
-
-#[test]
-fn every_command_answers_in_every_form_for_every_machine() {
-    for name in MACHINES {
-        let root = path(name);
-        for command in
-            [&["check"][..], &["plan"], &["status"], &["verify"], &["doctor", "--window", "1ms"]]
-        {
-            for form in [&[][..], &["--json"], &["--markdown"]] {
-                let state = tempfile::tempdir().unwrap();
-                let mut arguments = [command, form].concat();
-                if ["plan", "status", "verify"].contains(&command[0]) {
-                    arguments.extend(["--state", state.path().to_str().unwrap()]);
-                }
-                let said = run_in(&root, &arguments);
-                assert!(
-                    [0, 4, 5].contains(&said.code),
-                    "{name} {arguments:?}: {} {}",
-                    said.code,
-                    said.error
-                );
-                assert!(!said.out.trim().is_empty(), "{name} {arguments:?}");
-                if form == ["--json"] {
-                    assert!(
-                        serde_json::from_str::<serde_json::Value>(&said.out).is_ok(),
-                        "{}",
-                        said.out
-                    );
-                }
-            }
-        }
-    }
 }

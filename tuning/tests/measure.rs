@@ -85,12 +85,69 @@ fn a_run_that_fails_ends_it_and_brings_the_value_back() {
     let said = measure(root, &loadgen, &["--runs", "4"]);
     assert_eq!(said.code, 1, "{}", said.out);
     assert!(
-        said.error.contains("the port is taken") && said.error.contains("as it was"),
+        said.error.contains("the port is taken")
+            && said.error.contains("run 3 of 8, B (16384)")
+            && said.error.contains("as it was"),
         "{}",
         said.error
     );
     assert_eq!(fs::read_to_string(root.join(BACKLOG)).unwrap(), "1000\n");
     assert!(run_in(root, &["explain", "path.netdev_backlog"]).out.contains("nothing yet"));
+}
+
+#[test]
+fn what_somebody_else_sets_meanwhile_ends_it_and_stays() {
+    let folder = folder("kvm-guest-cgroup-v1");
+    let root = folder.path();
+    let loadgen = generator(root, 0);
+    // The first run sets the value itself, as somebody else would.
+    let script = fs::read_to_string(&loadgen).unwrap();
+    fs::write(&loadgen, format!("{script}echo 4321 > {}\n", root.join(BACKLOG).display())).unwrap();
+    let said = measure(root, &loadgen, &["--runs", "4"]);
+    assert_eq!(said.code, 6, "{}", said.out);
+    assert!(said.error.contains("4321"), "{}", said.error);
+    assert_eq!(fs::read_to_string(root.join(BACKLOG)).unwrap(), "4321\n");
+    assert_eq!(fs::read_to_string(root.join("runs")).unwrap().lines().count(), 1);
+}
+
+/// A load generator that does something to whoever started it, in its second run.
+fn hostile(root: &Path, does: &str) -> PathBuf {
+    let path = generator(root, 0);
+    let script = fs::read_to_string(&path).unwrap();
+    let script = script.replace("rate=", &format!("if [ \"$count\" = 2 ]; then {does}; fi\nrate="));
+    fs::write(&path, script).unwrap();
+    path
+}
+
+#[test]
+fn interrupted_it_brings_the_value_back() {
+    let folder = folder("kvm-guest-cgroup-v1");
+    let root = folder.path();
+    let said = measure(root, &hostile(root, "kill -INT $PPID"), &["--runs", "4"]);
+    assert_eq!(said.code, 130, "{}", said.error);
+    assert_eq!(fs::read_to_string(root.join("runs")).unwrap().lines().count(), 2);
+    assert_eq!(fs::read_to_string(root.join(BACKLOG)).unwrap(), "1000\n");
+}
+
+#[test]
+fn killed_its_watchdog_brings_the_value_back() {
+    let folder = folder("kvm-guest-cgroup-v1");
+    let root = folder.path();
+    let loadgen = hostile(root, "kill -KILL $PPID; exit 1");
+    let place =
+        ["--root", root.to_str().unwrap(), "--loadgen", loadgen.to_str().unwrap(), "--limit", "1s"];
+    let base = ["measure", "path.netdev_backlog", "--connections", "100k"];
+    let killed = ground::command(&[&base[..], &place].concat()).output().unwrap();
+    assert_eq!(killed.status.code(), None, "it was killed");
+    let start = std::time::Instant::now();
+    let is_back = || fs::read_to_string(root.join(BACKLOG)).unwrap() == "1000\n";
+    while !is_back() {
+        assert!(
+            start.elapsed() < std::time::Duration::from_secs(60),
+            "the value did not come back"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 #[test]

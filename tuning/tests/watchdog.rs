@@ -121,26 +121,21 @@ fn that_nobody_watches_is_said() {
     let root = folder.path();
     assert_eq!(run_in(root, &[&APPLY[..], &["--for", "1h"]].concat()).code, 0);
     let pid = watchdog(root).unwrap();
-    assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+    let kill = format!("kill -KILL {pid}");
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     until("the watchdog's end", || !is_watchdog(pid));
     assert!(run_in(root, &["status"]).out.contains("NOBODY WATCHES"));
     assert_eq!(backlog(root), "16384\n", "its end takes nothing back");
-    // Whoever starts one again finds the time not over yet, and this one must be ended.
     assert_eq!(run_in(root, &["rollback"]).code, 0);
     assert_eq!(backlog(root), "1000\n");
 }
 
 #[test]
-fn without_a_watchdog_nothing_is_written() {
+fn where_no_journal_can_be_kept_nothing_is_written() {
     let folder = folder("kvm-guest-cgroup-v1");
     let root = folder.path();
-    // The state folder is there and a watchdog's sign cannot be made: its place is taken by a folder for every name.
-    let said = command(
-        &[&APPLY[..], &["--for", "1h", "--root", root.to_str().unwrap(), "--state", "/proc/self"]]
-            .concat(),
-    )
-    .output()
-    .unwrap();
+    let place = ["--for", "1h", "--root", root.to_str().unwrap(), "--state", "/proc/self"];
+    let said = command(&[&APPLY[..], &place].concat()).output().unwrap();
     assert_eq!(said.status.code(), Some(1));
     assert_eq!(backlog(root), "1000\n");
 }

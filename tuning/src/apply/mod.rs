@@ -119,6 +119,10 @@ fn check_before(root: &dyn Root, state: &State, changes: &[Change]) -> Result<()
 fn make(root: &dyn Root, journal: &mut Journal, change: &Change) -> Result<String, String> {
     let path = &change.path;
     let in_journal = |error: io::Error| format!("the journal cannot be written: {error}");
+    // Nobody else's value is written over, not even one of this moment.
+    if !root.read(path).is_ok_and(|now| change.form.is_same(&now, &change.from)) {
+        return Err("somebody else has set it just now".to_owned());
+    }
     journal.append(&Event::Writing(change.clone())).map_err(in_journal)?;
     let outcome = root.write(path, &change.to).and_then(|()| root.read(path));
     let refused = match outcome {

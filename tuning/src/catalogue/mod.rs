@@ -1,7 +1,7 @@
 //! The catalogue: what each setting is for, as data. One source for `check`, `plan`, `explain`, `doctor` and the page.
 //!
 //! A setting whose value follows from the plan by a rule has it here (`want`, `word`); one that needs more has the name of a
-//! judge in [`crate::checks`].
+//! judge among the checks.
 
 mod setting;
 
@@ -103,6 +103,21 @@ mod tests {
                 assert!(setting.paths.iter().all(is_kernel), "{id}");
             }
         }
+    }
+
+    #[test]
+    fn no_two_settings_write_the_same_file() {
+        let writes = all().iter().filter(|setting| setting.how == How::Write);
+        let mut paths: Vec<&String> =
+            writes
+                .flat_map(|setting| {
+                    if setting.judge.is_some() { &setting.paths[..1] } else { &setting.paths }
+                })
+                .collect();
+        let count = paths.len();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), count);
     }
 
     #[test]

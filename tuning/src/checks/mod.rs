@@ -2,6 +2,7 @@
 
 mod cgroup;
 mod cpu;
+mod ethtool;
 mod limits;
 mod memory;
 mod network_card;
@@ -47,9 +48,10 @@ pub(crate) enum Unreadable {
 }
 
 fn why(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => format!("{error}; ask again as root"),
-        _ => error.to_string(),
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        format!("{error}; ask again as root")
+    } else {
+        error.to_string()
     }
 }
 
@@ -82,10 +84,10 @@ const JUDGES: [(&str, Judge); 40] = [
     ("rfs", network_card::rfs),
     ("xps", network_card::xps),
     ("irq_affinity", network_card::irq_affinity),
-    ("nic_rings", network_card::rings),
-    ("nic_coalesce", network_card::coalesce),
-    ("nic_offloads", network_card::offloads),
-    ("nic_channels", network_card::channels),
+    ("nic_rings", ethtool::rings),
+    ("nic_coalesce", ethtool::coalesce),
+    ("nic_offloads", ethtool::offloads),
+    ("nic_channels", ethtool::channels),
     ("boost", cpu::boost),
     ("idle_states", cpu::idle_states),
     ("smt", cpu::smt),

@@ -154,6 +154,7 @@ pub(super) fn apply(args: &ApplyArgs, out: &mut impl Write) -> Result<u8, Failur
         write!(out, "{}", shown::plan(&plan, &choice, format)?)?;
     }
     if !args.yes && !is_agreed(out)? {
+        writeln!(out, "Nothing was changed.")?;
         return Ok(exit::FINE);
     }
     let lock = state.lock()?;

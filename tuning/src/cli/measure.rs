@@ -13,7 +13,7 @@ use super::{Failure, exit, format, open};
 use crate::apply::close_old;
 use crate::catalogue::{How, Setting};
 use crate::finding::{Change, Plan};
-use crate::measure::{self as measuring, MeasureError, Order, kept};
+use crate::measure::{self as measuring, MeasureError, Order, Place, kept};
 use crate::render::{self, Format, change as shown};
 use crate::root::Root;
 use crate::value::choices;
@@ -79,8 +79,8 @@ pub(super) fn measure(args: &MeasureArgs, out: &mut impl Write) -> Result<u8, Fa
     let format = format(args.format.json, args.format.markdown);
     // Progress goes where it does not mix with the answer.
     let mut tell = |line: &str| drop(writeln!(io::stderr(), "{line}"));
-    let (outcome, back) =
-        measuring::measure(root, &state, &lock, &plan, &order, deadline, &stop, ready, &mut tell);
+    let place = Place { root, state: &state, lock: &lock, plan: &plan, stop: &stop };
+    let (outcome, back) = measuring::measure(&place, &order, deadline, ready, &mut tell);
     if !back.failed.is_empty() {
         return Err(Failure::new(
             exit::HALF,
@@ -90,7 +90,7 @@ pub(super) fn measure(args: &MeasureArgs, out: &mut impl Write) -> Result<u8, Fa
     let measured = outcome.map_err(|error| {
         let code = match error {
             MeasureError::Interrupted => exit::INTERRUPTED,
-            MeasureError::Load(_) => exit::BROKEN,
+            MeasureError::Load { .. } => exit::BROKEN,
             MeasureError::Write { .. }
             | MeasureError::NotTaken { .. }
             | MeasureError::NotBegun(_) => exit::REFUSED,

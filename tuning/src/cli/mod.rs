@@ -4,6 +4,7 @@ mod args;
 mod change;
 mod look;
 mod measure;
+mod words;
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
+use std::time::Instant;
 
 use crate::limits::{NODE_BYTES_MAX, NODE_TIMEOUT};
 use crate::root::Root;
@@ -75,7 +76,19 @@ fn get(host: &str, path: &str) -> io::Result<String> {
     let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
-    stream.take(NODE_BYTES_MAX).read_to_end(&mut answer)?;
+    let start = Instant::now();
+    let mut piece = [0; 16 * 1_024];
+    loop {
+        let length = stream.read(&mut piece)?;
+        answer.extend_from_slice(&piece[..length]);
+        if length == 0 {
+            break;
+        }
+        // Whoever gives a byte now and then would hold this up for ever.
+        if start.elapsed() > NODE_TIMEOUT || answer.len() as u64 > NODE_BYTES_MAX {
+            return Err(wrong("the answer does not end".to_owned()));
+        }
+    }
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) =
         answer.split_once("\r\n\r\n").ok_or_else(|| wrong("no HTTP answer".to_owned()))?;

@@ -25,10 +25,22 @@ pub(super) fn diagnose(sight: &Sight<'_>) -> Vec<Diagnosis> {
         }
     }
     if sight.pid.is_some() {
+        all.extend(namespace(sight));
         all.push(descriptors(sight));
         all.push(shards(sight));
     }
     all
+}
+
+/// Whether what is read of the network here is the node's at all.
+fn namespace(sight: &Sight<'_>) -> Option<Diagnosis> {
+    let pid = sight.pid?;
+    let own = sight.root.link("/proc/self/ns/net").ok()?;
+    let its = sight.root.link(&format!("/proc/{pid}/ns/net")).ok()?;
+    (own != its).then(|| {
+        Diagnosis::new("node", Severity::Risk, "it lives in another network namespace: what is said of the network here is not said of it")
+            .todo(format!("nsenter --net --target {pid} tuning doctor ..."))
+    })
 }
 
 fn whole(number: f64) -> String {
@@ -98,61 +110,63 @@ fn lag(sight: &Sight<'_>, before: &Metrics, after: &Metrics) -> Diagnosis {
     Diagnosis::new(ABOUT, Severity::Limit, says).todo(why)
 }
 
+/// Counters of what the node refuses, closes or puts off: name, what it means, what to do.
+const BOUNDS: [(&str, &str, &str); 11] = [
+    (
+        "shed_total",
+        "connections were refused: the node is full",
+        "raise --connections, or add a node",
+    ),
+    (
+        "accept_errors_total",
+        "accepts failed",
+        "descriptors or memory: tuning explain limits.nofile, and the node's log has the error",
+    ),
+    (
+        "accept_pauses_total",
+        "times accepting was paused for want of a descriptor",
+        "tuning explain limits.nofile; with --io uring: tuning explain uring.direct_table",
+    ),
+    ("busy_total", "messages were answered `busy`", "the store is behind: see the store below"),
+    (
+        "slow_closed_total",
+        "slow readers were closed",
+        "their networks are slow, or one room is too loud for them",
+    ),
+    (
+        "queue_budget_hits_total",
+        "times a shard's memory for queues was used up",
+        "more shards, or fewer slow readers",
+    ),
+    (
+        "mail_credit_hits_total",
+        "times one shard had to wait for another",
+        "a shard is full: see the shards below",
+    ),
+    (
+        "enobufs_total",
+        "receives found no buffer",
+        "the shard takes bytes more slowly than they come: see the shards below",
+    ),
+    (
+        "kernel_busy_total",
+        "times the kernel had no room for completions",
+        "a burst beyond the completion queue: more shards",
+    ),
+    (
+        "dropped_frames_total",
+        "frames were dropped with the connections that were closed",
+        "see slow readers",
+    ),
+    (
+        "login_timeouts_total",
+        "connections did not log in in time",
+        "clients that hang, or a gateway that is too slow",
+    ),
+];
+
 /// What the node refused, closed or put off because a bound was reached.
 fn refusals(before: &Metrics, after: &Metrics) -> Vec<Diagnosis> {
-    const BOUNDS: [(&str, &str, &str); 11] = [
-        (
-            "shed_total",
-            "connections were refused: the node is full",
-            "raise --connections, or add a node",
-        ),
-        (
-            "accept_errors_total",
-            "accepts failed",
-            "descriptors or memory: tuning explain limits.nofile, and the node's log has the error",
-        ),
-        (
-            "accept_pauses_total",
-            "times accepting was paused for want of a descriptor",
-            "tuning explain limits.nofile; with --io uring: tuning explain uring.direct_table",
-        ),
-        ("busy_total", "messages were answered `busy`", "the store is behind: see the store below"),
-        (
-            "slow_closed_total",
-            "slow readers were closed",
-            "their networks are slow, or one room is too loud for them",
-        ),
-        (
-            "queue_budget_hits_total",
-            "times a shard's memory for queues was used up",
-            "more shards, or fewer slow readers",
-        ),
-        (
-            "mail_credit_hits_total",
-            "times one shard had to wait for another",
-            "a shard is full: see the shards below",
-        ),
-        (
-            "enobufs_total",
-            "receives found no buffer",
-            "the shard takes bytes more slowly than they come: see the shards below",
-        ),
-        (
-            "kernel_busy_total",
-            "times the kernel had no room for completions",
-            "a burst beyond the completion queue: more shards",
-        ),
-        (
-            "dropped_frames_total",
-            "frames were dropped with the connections that were closed",
-            "see slow readers",
-        ),
-        (
-            "login_timeouts_total",
-            "connections did not log in in time",
-            "clients that hang, or a gateway that is too slow",
-        ),
-    ];
     let mut all = Vec::new();
     for (name, what, advice) in BOUNDS {
         let count = grown(before, after, name);

@@ -78,7 +78,14 @@ impl Load {
             let said = String::from_utf8_lossy(&output.stderr);
             let said: Vec<&str> = said.lines().rev().take(3).collect();
             let said = said.into_iter().rev().collect::<Vec<_>>().join(" / ");
-            let code = code.map_or_else(|| "a signal".to_owned(), |code| format!("status {code}"));
+            let code = match code {
+                Some(8) => {
+                    "status 8, the target could not be reached or connections did not come up"
+                        .to_owned()
+                }
+                Some(code) => format!("status {code}"),
+                None => "a signal".to_owned(),
+            };
             return Err(LoadError::Ended { code, said });
         }
         let report = serde_json::from_slice(&output.stdout)

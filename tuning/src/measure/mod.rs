@@ -59,8 +59,13 @@ pub enum MeasureError {
     #[error("nothing was changed: {0}")]
     NotBegun(io::Error),
     /// The load generator.
-    #[error(transparent)]
-    Load(#[from] LoadError),
+    #[error("{run}: {error}")]
+    Load {
+        /// Which run, and with which value.
+        run: String,
+        /// Why it gave nothing.
+        error: LoadError,
+    },
     /// Somebody asked to end.
     #[error("interrupted")]
     Interrupted,
@@ -84,21 +89,34 @@ pub fn turns(runs: usize) -> Vec<Side> {
     (0..runs).flat_map(pair).collect()
 }
 
-/// Measures, and brings the value back whatever happens. `ready` starts the watchdog; `tell` hears of every run.
+/// Where to measure.
+#[derive(Clone, Copy)]
+pub struct Place<'p> {
+    /// The machine.
+    pub root: &'p dyn Root,
+    /// Where journals and measurements are.
+    pub state: &'p State,
+    /// Nobody else changes anything meanwhile.
+    pub lock: &'p Lock,
+    /// The plan that the value is for.
+    pub plan: &'p Plan,
+    /// Set by a signal: the run under way is the last.
+    pub stop: &'p AtomicBool,
+}
+
+/// Measures, and brings the value back whatever happens. `ready` starts the watchdog, which does so at the deadline; `tell` hears
+/// of every run.
 ///
 /// # Errors
 /// When it came to no end; the value is back then too, or [`Back`] says why not.
 pub fn measure(
-    root: &dyn Root,
-    state: &State,
-    lock: &Lock,
-    plan: &Plan,
+    place: &Place<'_>,
     order: &Order,
     deadline_ms: u64,
-    stop: &AtomicBool,
     ready: impl FnOnce(&str) -> io::Result<()>,
     tell: &mut dyn FnMut(&str),
 ) -> (Result<Measured, MeasureError>, Back) {
+    let Place { root, state, lock, plan, .. } = *place;
     let not_begun = |error: io::Error| (Err(MeasureError::NotBegun(error)), Back::default());
     let mut journal = match Journal::create(state, begin(root, plan, Some(deadline_ms))) {
         Ok(journal) => journal,
@@ -113,7 +131,7 @@ pub fn measure(
         let _ = journal.append(&Event::RolledBack { why: "not begun".to_owned() }); // nothing was written
         return not_begun(error);
     }
-    let outcome = all_runs(root, state, order, stop, tell);
+    let outcome = all_runs(place, order, tell);
     let back = match journal.record() {
         Ok(Some(record)) => match roll_back(root, state, lock, &record, "measured", false) {
             Ok(back) => back,
@@ -136,36 +154,33 @@ fn stuck(order: &Order, why: &str) -> Back {
 }
 
 fn all_runs(
-    root: &dyn Root,
-    state: &State,
+    place: &Place<'_>,
     order: &Order,
-    stop: &AtomicBool,
     tell: &mut dyn FnMut(&str),
 ) -> Result<Measured, MeasureError> {
+    let Place { root, state, stop, .. } = *place;
     let mut sides: [Vec<Load>; 2] = [Vec::new(), Vec::new()];
     let turns = turns(order.runs);
+    let mut last = Side::A;
     for (index, side) in turns.iter().enumerate() {
         if stop.load(Ordering::Relaxed) {
             return Err(MeasureError::Interrupted);
         }
-        set(root, &order.changes, *side)?;
+        set(root, &order.changes, last, *side)?;
+        last = *side;
         let load = Load::run(&order.loadgen, &order.arguments, &state.measured());
-        let load = match load {
-            // A signal for all of the terminal's processes ends the generator too.
-            Err(_) if stop.load(Ordering::Relaxed) => return Err(MeasureError::Interrupted),
-            other => other?,
-        };
         let value = order
             .changes
             .first()
             .map_or("", |change| if *side == Side::A { &change.from } else { &change.to });
-        tell(&format!(
-            "run {} of {}, {side:?} ({}): {}",
-            index + 1,
-            turns.len(),
-            value.trim(),
-            load.words()
-        ));
+        let run = format!("run {} of {}, {side:?} ({})", index + 1, turns.len(), value.trim());
+        let load = match load {
+            // A signal for all of the terminal's processes ends the generator too.
+            Err(_) if stop.load(Ordering::Relaxed) => return Err(MeasureError::Interrupted),
+            Err(error) => return Err(MeasureError::Load { run, error }),
+            Ok(load) => load,
+        };
+        tell(&format!("{run}: {}", load.words()));
         sides[usize::from(*side == Side::B)].push(load);
     }
     let [a, b] = sides;
@@ -197,22 +212,31 @@ fn all_runs(
     })
 }
 
-/// Brings the files to one side's values, and looks whether they are there.
-fn set(root: &dyn Root, changes: &[Change], side: Side) -> Result<(), MeasureError> {
-    for change in changes {
-        let wanted = match side {
-            Side::A => change.form.to_write(&change.from),
-            Side::B => change.to.clone(),
-        };
-        let failed = |error| MeasureError::Write { path: change.path.clone(), error };
-        let found = root
-            .write(&change.path, &wanted)
-            .and_then(|()| root.read(&change.path))
-            .map_err(failed)?;
-        if !change.form.is_same(&found, &wanted) {
-            let found = found.trim().to_owned();
-            return Err(MeasureError::NotTaken { path: change.path.clone(), wanted, found });
+impl Side {
+    fn value(self, change: &Change) -> String {
+        match self {
+            Self::A => change.form.to_write(&change.from),
+            Self::B => change.to.clone(),
         }
+    }
+}
+
+/// Brings the files from one side's values to another's, and looks whether they are there. What somebody else has set meanwhile
+/// is not written over.
+fn set(root: &dyn Root, changes: &[Change], last: Side, side: Side) -> Result<(), MeasureError> {
+    for change in changes {
+        let path = || change.path.clone();
+        let failed = |error| MeasureError::Write { path: path(), error };
+        let is_there = |found: String, wanted: String| {
+            if change.form.is_same(&found, &wanted) {
+                return Ok(());
+            }
+            Err(MeasureError::NotTaken { path: path(), wanted, found: found.trim().to_owned() })
+        };
+        is_there(root.read(&change.path).map_err(failed)?, last.value(change))?;
+        let wanted = side.value(change);
+        let found = root.write(&change.path, &wanted).and_then(|()| root.read(&change.path));
+        is_there(found.map_err(failed)?, wanted)?;
     }
     Ok(())
 }

@@ -204,12 +204,14 @@ pub(crate) fn back_words(back: &Back) -> String {
 
 /// What a refused write means for whoever wanted it.
 pub(crate) fn advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::ReadOnlyFilesystem => {
-            "read-only, as in a container: change it on the host, or give it to the container's engine"
-        }
-        io::ErrorKind::PermissionDenied => "run as root, in the machine's own namespaces",
-        io::ErrorKind::NotFound => "it is gone",
-        _ => "see tuning explain",
+    let kind = error.kind();
+    if kind == io::ErrorKind::ReadOnlyFilesystem {
+        "read-only, as in a container: change it on the host, or have the container's engine do it"
+    } else if kind == io::ErrorKind::PermissionDenied {
+        "run as root, in the machine's own namespaces"
+    } else if kind == io::ErrorKind::NotFound {
+        "it is gone"
+    } else {
+        "see tuning explain"
     }
 }

@@ -36,6 +36,18 @@ impl Folder {
         }
         Ok(self.root.join(relative))
     }
+
+    /// A file of this folder and of no other: a link in a copied machine may lead to the real one.
+    fn own(&self, path: &str) -> io::Result<PathBuf> {
+        let file = self.at(path)?.canonicalize()?;
+        if file.starts_with(self.root.canonicalize()?) {
+            return Ok(file);
+        }
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it is a link that leads out of the folder",
+        ))
+    }
 }
 
 impl Root for Folder {
@@ -67,7 +79,7 @@ impl Root for Folder {
     }
 
     fn write(&self, path: &str, text: &str) -> io::Result<()> {
-        let file = self.at(path)?;
+        let file = self.own(path)?;
         let shown = value::as_read_after(&read_text(&file)?, text).ok_or(Errno::INVAL)?;
         // A plain file would keep the end of a longer old value, which no file of the kernel does.
         let mut file = OpenOptions::new().write(true).truncate(true).open(file)?;
@@ -75,7 +87,7 @@ impl Root for Folder {
     }
 
     fn check_writable(&self, path: &str) -> io::Result<()> {
-        OpenOptions::new().write(true).open(self.at(path)?).map(drop)
+        OpenOptions::new().write(true).open(self.own(path)?).map(drop)
     }
 
     fn rest(&self, _time: Duration) {
