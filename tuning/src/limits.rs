@@ -73,8 +73,8 @@ pub const STEAL_FAIL_PERMILLE: u64 = 100;
 /// Network cards that are looked at.
 pub const CARDS_MAX: usize = 16;
 
-/// The largest file that is read: 30,000 rows of `/proc/net/tcp`.
-pub const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// The largest file that is read: 220,000 rows of `/proc/net/tcp`.
+pub const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// What is kept of a tool's answer.
 pub const TOOL_BYTES_MAX: usize = 256 * 1024;
@@ -91,5 +91,6 @@ pub const NODE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A share of a bound from which on it is near.
 pub const NEAR_PERCENT: u64 = 80;
 
-/// Rows of `/proc/net/tcp` beyond which it is not read: the kernel holds locks while it lists them.
-pub const SOCKETS_MAX: u64 = 25_000;
+/// Rows of `/proc/net/tcp` beyond which it is not read: listing them takes the kernel a second and more. On loopback a connection
+/// is two, so this is far beyond any range of ports.
+pub const SOCKETS_MAX: u64 = 200_000;

@@ -80,7 +80,10 @@ fn lines(values: &BTreeMap<&str, &Change>, line: fn(&Change) -> Option<String>) 
 }
 
 fn sysctl_line(change: &Change) -> Option<String> {
-    sysctl_name(&change.path).map(|name| format!("{name} = {}", change.to))
+    let name = sysctl_name(&change.path)?;
+    // Tracking may not be loaded yet when these are read; with a dash that is no error.
+    let dash = if name.starts_with("net.netfilter.") { "-" } else { "" };
+    Some(format!("{dash}{name} = {}", change.to))
 }
 
 fn tmpfiles_line(change: &Change) -> Option<String> {

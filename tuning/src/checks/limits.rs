@@ -85,7 +85,9 @@ pub(super) fn file_max(scene: &Scene<'_>) -> Result<Outcome, Unreadable> {
     )
     .wanted(format!("{} or more", grouped(needed)))
     .value(needed);
-    Ok(if fits { outcome } else { outcome.write(path, &text, needed) })
+    // With room for what is opened meanwhile; the kernel's own bound is a signed number.
+    let to = needed.checked_next_power_of_two().unwrap_or(needed).min(i64::MAX.unsigned_abs());
+    Ok(if fits || to <= max { outcome } else { outcome.write(path, &text, to) })
 }
 
 pub(super) fn memlock(scene: &Scene<'_>) -> Result<Outcome, Unreadable> {
