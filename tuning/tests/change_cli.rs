@@ -3,6 +3,7 @@
 mod ground;
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use ground::{MACHINES, folder, path, run_in};
@@ -52,6 +53,24 @@ fn the_whole_story_at_the_command_line() {
     assert_eq!(text(root, BACKLOG), "20000\n");
     assert_eq!(text(root, "proc/sys/net/ipv4/tcp_max_syn_backlog"), "2048\n");
     assert!(run_in(root, &["rollback"]).out.contains("Nothing is in force"));
+}
+
+#[test]
+fn an_answer_that_nobody_reads_is_no_consent() {
+    let folder = folder("kvm-guest-cgroup-v1");
+    let root = folder.path();
+    let arguments = ["apply", "--yes", "--connections", "100k", "--root", root.to_str().unwrap()];
+    // A pipe whose other end is closed already.
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let said = ground::command(&arguments).stdout(writer).output().unwrap();
+    assert_eq!(said.status.code(), Some(6));
+    assert_eq!(text(root, BACKLOG), "1000\n");
+    // Who only looks has read enough.
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let check = ["check", "--root", root.to_str().unwrap()];
+    assert_eq!(ground::command(&check).stdout(writer).output().unwrap().status.code(), Some(0));
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! The commands that change: `plan`, `apply`, `confirm`, `rollback`, and the watchdog.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::args::{ApplyArgs, ChooseArgs, PlanCommandArgs, RollbackArgs, StateArgs, WatchdogArgs};
 use super::look::unknown_setting;
@@ -10,7 +13,7 @@ use super::{Failure, exit, format, open};
 use crate::apply::{self as applying, ApplyError, Back};
 use crate::catalogue::{How, Risk};
 use crate::finding::{Change, Finding, Status};
-use crate::journal::{self, Record};
+use crate::journal::{self, Record, Stage};
 use crate::render::{self, Format, change as shown};
 use crate::root::Root;
 use crate::state::{LockError, State};
@@ -103,7 +106,10 @@ pub(super) fn plan(args: &PlanCommandArgs, out: &mut impl Write) -> Result<u8, F
     if let Some(folder) = &args.persist {
         let (records, _) = journal::all(&state(&args.state)?)?;
         let boot = journal::boot(root.as_ref());
-        let in_force = |record: &&Record| record.stage.is_active() && record.begin.boot == boot;
+        // What waits for an answer is not to be kept yet.
+        let in_force = |record: &&Record| {
+            matches!(record.stage, Stage::Applied | Stage::Confirmed) && record.begin.boot == boot
+        };
         let applied: Vec<Change> = records
             .iter()
             .filter(in_force)
@@ -151,7 +157,12 @@ pub(super) fn apply(args: &ApplyArgs, out: &mut impl Write) -> Result<u8, Failur
         return Ok(exit::FINE);
     }
     if format != Format::Json {
-        write!(out, "{}", shown::plan(&plan, &choice, format)?)?;
+        // Whoever does not hear what would be done has not agreed to it.
+        write!(out, "{}", shown::plan(&plan, &choice, format)?)
+            .and_then(|()| out.flush())
+            .map_err(|error| {
+                Failure::new(exit::REFUSED, format!("nothing was changed: {error}"))
+            })?;
     }
     if !args.yes && !is_agreed(out)? {
         writeln!(out, "Nothing was changed.")?;
@@ -163,6 +174,17 @@ pub(super) fn apply(args: &ApplyArgs, out: &mut impl Write) -> Result<u8, Failur
     let mut changes = choice.changes;
     if args.possible {
         changes.retain(|change| root.check_writable(&change.path).is_ok());
+        if changes.is_empty() {
+            return Err(Failure::new(
+                exit::REFUSED,
+                "nothing was changed: none of it can be written here",
+            ));
+        }
+    }
+    // The writes take milliseconds: a terminal that closes in the middle of them waits for their end.
+    let ignored = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&ignored))?;
     }
     let deadline = args.r#for.map(|time| {
         watchdog::now_ms().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
