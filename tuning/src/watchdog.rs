@@ -128,6 +128,7 @@ pub fn start(state: &State, root: Option<&Path>, id: &str) -> io::Result<()> {
     }
     let by_systemd = root.is_none()
         && Path::new("/run/systemd/system").is_dir()
+        && is_in_systemds_namespace()
         && Command::new("systemd-run")
             .args(["--quiet", "--collect", "--service-type=exec"])
             .arg(format!("--unit=ringline-tuning-{id}"))
@@ -159,6 +160,12 @@ pub fn start(state: &State, root: Option<&Path>, id: &str) -> io::Result<()> {
         thread::sleep(Duration::from_millis(10));
     }
     Ok(())
+}
+
+/// Whether systemd would start it where the values are: `net.*` belongs to a network namespace, and a service is in that of systemd.
+fn is_in_systemds_namespace() -> bool {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    namespace("1").is_some_and(|its| Some(its) == namespace("self"))
 }
 
 /// The process that watches an apply, if it is alive.

@@ -50,9 +50,24 @@ impl Source {
 
     /// The node's process, by its own words.
     pub(super) fn pid(&self, root: &dyn Root) -> Option<u32> {
+        // Another machine's numbers of processes mean nothing here.
+        if !self.is_here() {
+            return None;
+        }
         let page = self.page(root, INFO, "/info")?.ok()?;
         let info: serde_json::Value = serde_json::from_str(&page).ok()?;
         info["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
+    }
+
+    /// Whether the node is surely on this machine.
+    pub(super) fn is_here(&self) -> bool {
+        match self {
+            Self::Machine => true,
+            Self::Http(host) => {
+                let mut addresses = host.to_socket_addrs().into_iter().flatten();
+                addresses.next().is_some_and(|address| address.ip().is_loopback())
+            }
+        }
     }
 
     fn page(&self, root: &dyn Root, recorded: &str, path: &str) -> Option<io::Result<String>> {
@@ -209,6 +224,14 @@ mod tests {
         assert_eq!(after.quantile_since(&before, "loop_lag_seconds", 0.5), Some(0.001));
         assert_eq!(after.quantile_since(&before, "loop_lag_seconds", 0.99), Some(0.01));
         assert_eq!(before.quantile_since(&before, "loop_lag_seconds", 0.5), None);
+    }
+
+    #[test]
+    fn another_machines_processes_are_not_looked_for_here() {
+        assert!(Source::parse("http://127.0.0.1:5902").unwrap().is_here());
+        assert!(Source::parse("[::1]:5902").unwrap().is_here());
+        assert!(!Source::parse("http://192.0.2.7:5902").unwrap().is_here());
+        assert!(Source::Machine.is_here());
     }
 
     #[test]

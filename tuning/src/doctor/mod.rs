@@ -143,6 +143,15 @@ const SETTINGS: [&str; 12] = [
 pub fn diagnose(root: &dyn Root, plan: &Plan, look: &Look) -> Answer {
     let sight = Sight::of(root, look);
     let mut diagnoses = node::diagnose(&sight);
+    if !look.node.is_here() && look.pid.is_none() {
+        let says =
+            "its address may be another machine's: what is said of the machine is said of this one";
+        diagnoses.push(
+            Diagnosis::new("node", Severity::Note, says).todo(
+                "run the doctor on the node's machine, or say --server-pid if it is this one",
+            ),
+        );
+    }
     diagnoses.extend(network::diagnose(&sight));
     diagnoses.extend(host::diagnose(&sight));
     diagnoses.extend(planned(root, plan));
