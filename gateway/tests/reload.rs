@@ -103,7 +103,11 @@ fn limits_change_while_it_serves_and_a_bad_file_changes_nothing() {
 
     write("");
     gateway.hang_up("changed");
-    assert_eq!(gateway.ask(1), [429], "a usual interval is shorter, but what was taken is remembered");
+    assert_eq!(
+        gateway.ask(1),
+        [429],
+        "a usual interval is shorter, but what was taken is remembered"
+    );
     kill_process(Pid::from_child(&gateway.process), Signal::TERM).unwrap();
     assert_eq!(gateway.process.wait().unwrap().code(), Some(0));
 }
