@@ -40,6 +40,7 @@ pub mod slo;
 pub mod stamp;
 pub mod stats;
 pub mod stored;
+pub mod stream;
 pub mod sweep;
 pub mod trial;
 pub mod validate;

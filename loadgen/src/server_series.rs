@@ -56,28 +56,37 @@ impl ServerSeries {
         }
     }
 
+    /// What was used between the last two samples.
+    #[must_use]
+    pub fn latest(&self) -> Option<ServerSecond> {
+        let pair = self.samples.last_chunk::<2>()?;
+        row(pair, pair[1].at)
+    }
+
     /// The series, by the start of the measured phase; empty without one.
     #[must_use]
     pub fn rows(&self, measured: Option<Instant>) -> Vec<ServerSecond> {
         let Some(measured) = measured else { return Vec::new() };
-        let row = |pair: &[Sample]| {
-            let [before, after] = pair else { return None };
-            let length = after.at.duration_since(before.at).as_secs_f64();
-            let percent = |from: u64, to: u64| {
-                let ticks = to.saturating_sub(from) as f64 / procfs::ticks_per_second() as f64;
-                ticks / length * 100.0
-            };
-            let t = after.at.saturating_duration_since(measured).as_secs_f64()
-                - measured.saturating_duration_since(after.at).as_secs_f64();
-            Some(ServerSecond {
-                t_s: t,
-                user_percent: percent(before.user, after.user),
-                kernel_percent: percent(before.kernel, after.kernel),
-                rss_bytes: after.rss_bytes,
-            })
-        };
-        self.samples.windows(2).filter_map(row).collect()
+        self.samples.windows(2).filter_map(|pair| row(pair, measured)).collect()
     }
+}
+
+/// What was used between two samples.
+fn row(pair: &[Sample], measured: Instant) -> Option<ServerSecond> {
+    let [before, after] = pair else { return None };
+    let length = after.at.duration_since(before.at).as_secs_f64();
+    let percent = |from: u64, to: u64| {
+        let ticks = to.saturating_sub(from) as f64 / procfs::ticks_per_second() as f64;
+        ticks / length * 100.0
+    };
+    let t_s = after.at.saturating_duration_since(measured).as_secs_f64()
+        - measured.saturating_duration_since(after.at).as_secs_f64();
+    Some(ServerSecond {
+        t_s,
+        user_percent: percent(before.user, after.user),
+        kernel_percent: percent(before.kernel, after.kernel),
+        rss_bytes: after.rss_bytes,
+    })
 }
 
 fn sample(pid: u32) -> Option<Sample> {

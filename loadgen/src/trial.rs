@@ -22,6 +22,7 @@ use crate::plan::{GrantSource, Phase, Plan, Watch};
 use crate::progress::Progress;
 use crate::report::{self, Report};
 use crate::server_series::{ServerSecond, ServerSeries};
+use crate::stream::Stream;
 use crate::validity::{self, Evidence, Validity};
 
 /// How often progress is drawn; phase changes wake the thread by themselves.
@@ -111,8 +112,13 @@ impl Trial<'_> {
             self.data.take().map(|data| DurableWatch::new(data, self.servers().to_vec()));
         let mut capacity = CapacityWatch::new(self.offer.plan.options.server_pid);
         let mut series = ServerSeries::new(self.offer.plan.options.server_pid);
-        let Measured { outcome, marks, disturbed, at } =
-            self.measure(&mut progress, durable.as_mut(), &mut capacity, &mut series)?;
+        let mut stream = self.args.stream.as_deref().map(Stream::open).transpose()?;
+        let Measured { outcome, marks, disturbed, at } = self.measure(
+            &mut progress,
+            durable.as_mut(),
+            &mut capacity,
+            (&mut series, &mut stream),
+        )?;
         let capacity = capacity.finish(outcome.interrupted);
         let capacity = CapacityFigures::new(&capacity, &outcome);
         progress.finish();
@@ -144,7 +150,7 @@ impl Trial<'_> {
         progress: &mut Progress,
         mut durable: Option<&mut DurableWatch>,
         capacity: &mut CapacityWatch,
-        series: &mut ServerSeries,
+        (series, stream): (&mut ServerSeries, &mut Option<Stream>),
     ) -> Result<Measured, Refusal> {
         let (plan, grants, watch) = (&self.offer.plan, &mut self.grants, &self.watch);
         let (probe, processes) = (self.probe.as_ref(), &mut self.processes);
@@ -175,6 +181,9 @@ impl Trial<'_> {
                 }
                 meanwhile.turn(processes, watch);
                 series.tick();
+                if let Some(stream) = stream {
+                    stream.tick(phase, watch, series);
+                }
                 progress.tick(watch);
                 if phase == Phase::Done {
                     break;

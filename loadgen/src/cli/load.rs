@@ -107,6 +107,10 @@ pub struct LoadArgs {
     /// in which the node is killed.
     #[arg(long)]
     pub reconnect: bool,
+    /// While it runs, write a line of JSON a second into this file: phase, connections, totals, rates, the node's processor
+    /// time and memory. `-` is standard error.
+    #[arg(long, value_name = "FILE")]
+    pub stream: Option<PathBuf>,
     /// Show no progress.
     #[arg(long)]
     pub quiet: bool,

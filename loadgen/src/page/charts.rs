@@ -1,14 +1,12 @@
 //! What of a run is drawn: spectra, the heat map, and the lines over time with the run's phases and outages shaded.
 
 use anyhow::Context;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::Deserializer;
 use minijinja::context;
 use serde_json::Value;
 
 use super::picture::{self, Chart, Line, Scale, seconds};
+use crate::stored::histogram;
 
 /// The percentiles of a class, on an axis that gives every further nine as much room as the one before.
 ///
@@ -17,11 +15,7 @@ use super::picture::{self, Chart, Line, Scale, seconds};
 pub(super) fn spectrum(name: &str, class: &Value) -> anyhow::Result<Option<String>> {
     let mut lines = Vec::new();
     for kind in ["lag", "service", "response", "delivery"] {
-        let Some(encoded) = class[kind]["hdr_v2_ns_b64"].as_str() else { continue };
-        let bytes = STANDARD.decode(encoded).context("a histogram is not base64")?;
-        let histogram: Histogram<u64> = Deserializer::new()
-            .deserialize(&mut bytes.as_slice())
-            .context("a histogram is damaged")?;
+        let histogram = histogram::of(&class[kind]).with_context(|| format!("{name} {kind}"))?;
         if !histogram.is_empty() {
             lines.push(Line { name: kind.into(), points: points(&histogram) });
         }

@@ -8,7 +8,7 @@ use hdrhistogram::serialization::Deserializer;
 use serde_json::Value;
 
 /// The histogram of one latency; an empty one where there is none.
-pub(super) fn of(latency: &Value) -> anyhow::Result<Histogram<u64>> {
+pub(crate) fn of(latency: &Value) -> anyhow::Result<Histogram<u64>> {
     let Some(text) = latency["hdr_v2_ns_b64"].as_str() else {
         return Histogram::new(3).context("an empty histogram");
     };

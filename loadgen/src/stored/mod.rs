@@ -3,7 +3,7 @@
 //! Owns reading and the names that facts and figures have outside of `run.json`. Fields that are not known are ignored,
 //! as the schema promises; a report of another schema is refused, because its fields may mean something else.
 
-mod histogram;
+pub(crate) mod histogram;
 
 use std::collections::BTreeMap;
 use std::fs;
