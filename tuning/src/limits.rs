@@ -14,6 +14,9 @@ pub const NETDEV_BACKLOG: u64 = 16_384;
 /// From this many connections on, the default input queue is too short for one burst (a heartbeat of one in ten at once).
 pub const NETDEV_BACKLOG_CONNECTIONS: u64 = 100_000;
 
+/// From this rate on, a pause of ten milliseconds on one core fills the default input queue of 1,000 packets.
+pub const NETDEV_BACKLOG_RATE: u64 = 100_000;
+
 /// Locked memory for buffers that a ring registers: they are counted in every kernel.
 pub const MEMLOCK_BYTES: u64 = 64 * 1024;
 

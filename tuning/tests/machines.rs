@@ -133,6 +133,15 @@ fn servers_differ_and_profiles_do() {
 }
 
 #[test]
+fn the_rate_counts_too() {
+    let at = |rate| check(&machine("bare-metal-intel"), &Plan { rate, ..plan(1_000) });
+    expect(&at(99_999), "path.netdev_backlog", Status::Ok, "none just now");
+    expect(&at(100_000), "path.netdev_backlog", Status::Warn, "at this rate");
+    expect(&at(99_999), "cpu.governor", Status::Ok, "wants nothing");
+    expect(&at(100_000), "cpu.governor", Status::Warn, "starts slow");
+}
+
+#[test]
 fn the_real_recorded_machine_is_told_as_it_was() {
     let findings = findings("kvm-guest-cgroup-v1", 100_000, true);
     expect(&findings, "uring.permission", Status::Ok, "can use io_uring");

@@ -2,7 +2,9 @@
 
 use super::{Scene, Unreadable, form};
 use crate::finding::{Outcome, Status};
-use crate::limits::{NETDEV_BACKLOG, NETDEV_BACKLOG_CONNECTIONS, NETDEV_BUDGET};
+use crate::limits::{
+    NETDEV_BACKLOG, NETDEV_BACKLOG_CONNECTIONS, NETDEV_BACKLOG_RATE, NETDEV_BUDGET,
+};
 use crate::value::grouped;
 
 pub(crate) const SOFTNET: &str = "/proc/net/softnet_stat";
@@ -51,6 +53,12 @@ pub(super) fn netdev_backlog(scene: &Scene<'_>) -> Result<Outcome, Unreadable> {
         (Status::Warn, format!("{} packets dropped just now", grouped(now)))
     } else if is_short && after > 0 {
         (Status::Warn, format!("{} packets dropped since the boot", grouped(after)))
+    } else if is_short && scene.plan.rate >= NETDEV_BACKLOG_RATE {
+        (
+            Status::Warn,
+            "nothing was dropped yet, but a pause of ten milliseconds at this rate fills it"
+                .to_owned(),
+        )
     } else if is_short && scene.plan.connections >= NETDEV_BACKLOG_CONNECTIONS {
         (Status::Warn, "nothing was dropped yet, but a burst of this plan does not fit".to_owned())
     } else {
