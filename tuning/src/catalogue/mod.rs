@@ -93,6 +93,7 @@ mod tests {
                 1,
                 "{id}: one rule, or a judge"
             );
+            assert!(!setting.wanted().trim().is_empty(), "{id} does not say what is wanted");
             if rules > 0 {
                 assert!(!setting.note.is_empty(), "{id} does not say what follows");
                 assert_eq!(setting.form == Form::Numbers, setting.word.is_empty(), "{id}");

@@ -41,6 +41,9 @@ pub struct Setting {
     pub missing: Option<String>,
     /// The function that judges it, where a rule does not do.
     pub judge: Option<String>,
+    /// What the judge wants, in words.
+    #[serde(default)]
+    wanted: String,
     /// What it is for.
     pub why: String,
     /// When a change is not the answer.
@@ -207,7 +210,7 @@ impl Setting {
             let wants: Vec<_> = self.want.iter().map(ToString::to_string).collect();
             wants.join("; ")
         } else {
-            "decided by the plan and what the machine shows".to_owned()
+            self.wanted.clone()
         };
         self.when.as_ref().map_or_else(|| wanted.clone(), |when| format!("{wanted}, if {when}"))
     }
