@@ -449,7 +449,7 @@ mod tests {
             let refused = args(more).config().unwrap_err().to_string();
             assert!(refused.contains(advice), "{more:?}: {refused}");
         }
-        let open = args(&["--store", "mysql://chat@10.0.0.5/ringline"]).place().unwrap_err();
+        let open = args(&["--store", "mysql://chat@10.0.0.5/ringline"]).durability().unwrap_err();
         assert!(format!("{open:#}").contains("?require_ssl=true"), "{open:#}");
     }
 
