@@ -103,11 +103,17 @@ fn quoted(value: &str) -> String {
     quoted
 }
 
-/// A URL that has a password, with stars for it; `None` if there is nothing to hide.
+/// A URL that has a password, with stars for it; `None` if there is nothing to hide. Of one that is none, but may have been
+/// meant to have a password, nothing is shown.
 fn without_password(value: &str) -> Option<String> {
     let (scheme, rest) = value.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let (login, _) = authority.rsplit_once('@')?;
+    let Some((login, _)) = authority.rsplit_once('@') else {
+        let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
+        let is_host = authority.ends_with(']')
+            || authority.rsplit_once(':').is_none_or(|(_, port)| is_port(port));
+        return (!is_host).then(|| format!("{scheme}://***"));
+    };
     let (user, password) = login.split_once(':')?;
     let behind = &rest[login.len()..];
     (!password.is_empty()).then(|| format!("{scheme}://{user}:***{behind}"))
@@ -143,8 +149,19 @@ mod tests {
             Some("mysql://chat:***@db.example:3306/chat?x=a@b")
         );
         assert_eq!(shown("mysql://chat:a:b@h/").as_deref(), Some("mysql://chat:***@h/"));
-        for open in ["http://host:80", "redis://user@host", "127.0.0.1:4000", "http://h/a:b@c"] {
+        for open in [
+            "http://host:80",
+            "http://[::1]",
+            "http://[::1]:80",
+            "http://a:1,http://b:2",
+            "redis://user@host",
+            "127.0.0.1:4000",
+            "http://h/a:b@c",
+        ] {
             assert_eq!(shown(open), None, "{open}");
+        }
+        for wrong in ["redis://chat:geheim", "mysql://chat:ge/heim@h/", "mysql://chat:ge#heim@h/"] {
+            assert!(!shown(wrong).unwrap().contains("ge"), "{wrong}");
         }
     }
 
