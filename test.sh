@@ -24,7 +24,6 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 
 # The gateway's tests run tools from the Python package index, in an environment of their own.
 if ! python3 -c 'import ensurepip' 2>/dev/null; then
-    as_root=$([ "$(id -u)" = 0 ] || echo sudo)
     $as_root apt-get update -qq && $as_root apt-get install -y -qq python3-venv || echo "no python3-venv: some tests will say SKIPPED"
 fi
 

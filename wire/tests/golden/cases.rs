@@ -328,5 +328,6 @@ pub(crate) fn all() -> Vec<Golden> {
     let mut all = commands();
     all.extend(events());
     all.extend(crate::service_cases::all());
+    all.extend(crate::news_cases::all());
     all
 }

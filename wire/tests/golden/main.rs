@@ -6,6 +6,7 @@
 
 mod cases;
 mod mutations;
+mod news_cases;
 mod service_cases;
 
 use std::io::Write as _;
